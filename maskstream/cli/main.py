@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "health": "ask a dashboard whether its run is alive and ready",
     "evaluate": "measure on labelled images how well faces are found and classified",
     "train-detector": "train a detector of faces with their eyes and nose",
+    "slim-detector": "make a narrower detector of a trained one, to train it with the wider one as teacher",
     "train-classifier": "train a classifier of face crops",
     "make-crops": "cut labelled faces out of images, upright as in the stream",
     "find-unlabelled": "mark detected faces without a label, so that a training ignores them",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from maskstream.cli.parser import require_options
 from maskstream.cli.training_command import add_training_options, run_training
+from maskstream.io.resources import own_or_shipped
 
 if TYPE_CHECKING:
     from maskstream.config.loading import Layer
@@ -20,6 +21,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--val-annotations", type=Path, nargs="+", metavar="PATH", help="validation labels; they select the best weights"
     )
     parser.add_argument("--negatives", type=Path, nargs="+", default=[], metavar="DIR", help="folder of images without any face")
+    parser.add_argument(
+        "--teacher",
+        type=own_or_shipped,
+        metavar="FILE",
+        help="trained detector of any width; its answers are a training target beside the labels",
+    )
     add_training_options(parser)
 
 
@@ -37,5 +44,6 @@ def train(arguments: argparse.Namespace, request: "TrainingRequest", layers: "li
     if not arguments.dry_run:
         require_options(arguments, "val_annotations")
     data = DetectorData(arguments.images, arguments.annotations, arguments.val_annotations or (), arguments.negatives)
-    train_or_try = try_detector if arguments.dry_run else train_detector
-    return train_or_try(request, recipe, data)
+    if arguments.dry_run:
+        return try_detector(request, recipe, data)
+    return train_detector(request, recipe, data, arguments.teacher)

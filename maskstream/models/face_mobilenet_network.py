@@ -12,14 +12,15 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, Keypoi
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into, require_finite
+from maskstream.models.conv_bn_fusion import fold_batch_norm
 from maskstream.models.face_mobilenet import LONGEST_SIDE, NAME, SHORT_SIDE
+from maskstream.models.face_mobilenet_widths import FULL, Widths
 from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, graph_signature
 from maskstream.models.metadata import Metadata
 from maskstream.models.onnx_export import export
 from maskstream.models.torchvision_weights import imagenet_weights
 from maskstream.types import FACE_KEYPOINTS
 
-_CHANNELS = 96
 _LEVELS = ("0", "1", "2")
 _ANCHOR_SIZES = ((12, 20), (32, 52), (84, 132), (200, 300))
 _FACE_HEIGHT_PER_WIDTH = 1.25
@@ -27,11 +28,12 @@ _MIN_OBJECTNESS = 0.01
 """Proposals with a lower probability are dropped. These are most of them, and the second stage costs time for each."""
 
 
-def build_module() -> KeypointRCNN:
+def build_module(widths: Widths = FULL) -> KeypointRCNN:
     """Return the untrained module: strides 8, 16, 32 and a pooled level; background and face; nose, left eye, right eye."""
-    features = mobilenet_v2(weights=None, norm_layer=FrozenBatchNorm2d).features[:18]
-    backbone = BackboneWithFPN(features, {"6": "0", "13": "1", "17": "2"}, [32, 96, 320], _CHANNELS)
-    return KeypointRCNN(
+    features = mobilenet_v2(weights=None, inverted_residual_setting=widths.blocks(), norm_layer=FrozenBatchNorm2d).features[:18]
+    channels = widths.pyramid
+    backbone = BackboneWithFPN(features, {"6": "0", "13": "1", "17": "2"}, [32, 96, 320], channels)
+    module = KeypointRCNN(
         backbone,
         num_classes=None,
         num_keypoints=None,
@@ -41,13 +43,17 @@ def build_module() -> KeypointRCNN:
         rpn_pre_nms_top_n_test=300,
         rpn_post_nms_top_n_test=100,
         box_roi_pool=MultiScaleRoIAlign(_LEVELS, 7, 2),
-        box_head=TwoMLPHead(_CHANNELS * 7 * 7, 256),
+        box_head=TwoMLPHead(channels * 7 * 7, 256),
         box_predictor=FastRCNNPredictor(256, 2),
         box_nms_thresh=0.4,
         keypoint_roi_pool=MultiScaleRoIAlign(_LEVELS, 14, 2),
-        keypoint_head=KeypointRCNNHeads(_CHANNELS, (64,) * 4),
+        keypoint_head=KeypointRCNNHeads(channels, (64,) * 4),
         keypoint_predictor=KeypointRCNNPredictor(64, len(FACE_KEYPOINTS)),
     )
+    if widths.is_folded:
+        fold_batch_norm(module)
+        module.requires_grad_(requires_grad=True)  # the biases of a folded network are trained; those of frozen norms are not
+    return module
 
 
 def build_for_training(backbone_weights: str | None) -> KeypointRCNN:
@@ -66,18 +72,27 @@ def build_for_training(backbone_weights: str | None) -> KeypointRCNN:
     return module
 
 
+def build_like(state_dict: StateDict, origin: str) -> KeypointRCNN:
+    """Return the untrained module with the widths of a state dict.
+
+    Raises:
+        WeightsError: It is of another architecture.
+    """
+    return build_module(Widths.of(state_dict, origin))
+
+
 def backbone_blocks(module: KeypointRCNN) -> list[nn.Module]:
     """Return the blocks of MobileNetV2, the one next to the image first."""
     return list(module.backbone.body.children())
 
 
 def restore(state_dict: StateDict, metadata: Metadata, origin: str) -> KeypointRCNN:
-    """Return the module of a checkpoint.
+    """Return the module of a checkpoint, with its widths.
 
     Raises:
         WeightsError: Names or shapes differ from the architecture, or a weight is not finite.
     """
-    module = build_module()
+    module = build_like(state_dict, origin)
     module.rpn.score_thresh = _MIN_OBJECTNESS
     module.transform.min_size = (metadata.input_size,)
     module.transform.image_mean, module.transform.image_std = list(metadata.mean), list(metadata.std)

@@ -20,6 +20,7 @@ from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
 from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, metrics_by_set, validation_metrics
+from maskstream.training.distillation import DetectorTeacher, watched
 from maskstream.training.mosaic import Window, make_window
 from maskstream.training.rcnn_sampling import IGNORED, set_for_training
 from maskstream.training.recipe import DetectorRecipe
@@ -27,6 +28,8 @@ from maskstream.types import FACE_KEYPOINTS
 
 _VAL_BATCH: Final = 8
 """Validation images per call of the detector."""
+_MIN_BIAS: Final = 0.05
+"""Size of a bias in a relative learning rate, at least: many biases are 0."""
 
 Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
 
@@ -37,6 +40,8 @@ class Trainable:
 
     build: Callable[[str | None], KeypointRCNN]
     """Returns the module; the argument chooses the backbone's weights, see `imagenet_weights`."""
+    build_like: Callable[[StateDict, str], KeypointRCNN]
+    """Returns the untrained module with the widths of a state dict, whose origin is the second argument."""
     short_side: int
     backbone_blocks: Callable[[KeypointRCNN], list[nn.Module]]
     """Returns the blocks of the backbone, the one next to the image first. The first blocks are frozen."""
@@ -44,7 +49,10 @@ class Trainable:
 
 TRAINABLE: Final = {
     face_mobilenet.NAME: Trainable(
-        face_mobilenet_network.build_for_training, face_mobilenet.SHORT_SIDE, face_mobilenet_network.backbone_blocks
+        face_mobilenet_network.build_for_training,
+        face_mobilenet_network.build_like,
+        face_mobilenet.SHORT_SIDE,
+        face_mobilenet_network.backbone_blocks,
     )
 }
 
@@ -73,38 +81,46 @@ class DetectorTask:
         self.val_items = val.images
         if recipe.architecture not in TRAINABLE:
             raise ConfigError(f"architecture: {recipe.architecture!r} cannot be trained; allowed: {', '.join(TRAINABLE)}")
-        kind = TRAINABLE[recipe.architecture]
-        self.module = kind.build(backbone_weights)
-        for block in kind.backbone_blocks(self.module)[: recipe.frozen_blocks]:
-            block.requires_grad_(False)
-        set_for_training(self.module, recipe)
+        self._teacher: DetectorTeacher | None = None
+        self._use(TRAINABLE[recipe.architecture].build(backbone_weights))
         if all(face.ignore for image in val.images for face in image.faces):
             raise SourceOpenError("no face is labelled in the validation images; give --val-annotations with labelled faces")
         self._probabilities = _probabilities(train.images, recipe)
         self._backgrounds = [image for image in train.images if not image.faces]
 
+    def _use(self, module: KeypointRCNN) -> None:
+        self.module = module
+        for block in TRAINABLE[self.recipe.architecture].backbone_blocks(module)[: self.recipe.frozen_blocks]:
+            block.requires_grad_(False)
+        set_for_training(module, self.recipe)
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the trained parameters with the factor of their learning rate; weight decay is 0 for norms and biases."""
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.module.named_parameters():
             if parameter.requires_grad:
-                is_body, decays = name.startswith("backbone.body"), parameter.ndim > 1
-                groups.setdefault((is_body, decays), []).append(parameter)
+                factor = self.recipe.backbone_lr_factor if name.startswith("backbone.body") else 1.0
+                if self.recipe.relative_learning_rate:
+                    factor *= max(float(parameter.detach().square().mean().sqrt()), 0.0 if parameter.ndim > 1 else _MIN_BIAS)
+                groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
         return [
-            {
-                "params": parameters,
-                "lr_factor": self.recipe.backbone_lr_factor if is_body else 1.0,
-                "weight_decay": self.recipe.weight_decay if decays else 0.0,
-            }
-            for (is_body, decays), parameters in groups.items()
+            {"params": parameters, "lr_factor": factor, "weight_decay": self.recipe.weight_decay if decays else 0.0}
+            for (factor, decays), parameters in groups.items()
         ]
 
     def load(self, state_dict: StateDict, origin: str) -> None:
-        """Start from the tensors of a checkpoint. Raises `WeightsError` where names or shapes differ."""
+        """Start from the tensors of a checkpoint, with its widths. Raises `WeightsError` where names or other shapes differ."""
+        self._use(TRAINABLE[self.recipe.architecture].build_like(state_dict, origin))
         load_into(self.module, state_dict, origin)
+
+    def learn_from(self, teacher: KeypointRCNN) -> None:
+        """Train by the answers of a trained module too, see `teacher_share`. Raises `ConfigError` where it does not fit."""
+        self._teacher = DetectorTeacher(teacher, self.module)
 
     def to_device(self, device: torch.device) -> None:
         """Move the module; on CUDA the backbone alone is channels last: torchvision's keypoint loss does not support it."""
+        if self._teacher is not None:
+            self._teacher.to_device(device)
         self.module.to(device)
         if device.type == "cuda":
             self.module.backbone.to(memory_format=torch.channels_last)
@@ -134,10 +150,20 @@ class DetectorTask:
         return images, targets
 
     def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the weighted losses of a batch."""
+        """Return the weighted losses of a batch, of its labels and of a teacher's answers."""
         images = [image.to(device) for image in batch[0]]
         targets = [{name: tensor.to(device) for name, tensor in target.items()} for target in batch[1]]
-        losses: dict[str, torch.Tensor] = module(images, targets)
+        if self._teacher is None:
+            losses: dict[str, torch.Tensor] = module(images, targets)
+        else:
+            with watched(self.module) as seen:
+                losses = module(images, targets)
+            share = self.recipe.teacher_share
+            by_teacher = self._teacher.losses(seen)
+            losses = {
+                **{name: (1 - share) * value for name, value in losses.items()},
+                **{name: share * value for name, value in by_teacher.items()},
+            }
         return {name: value * self.recipe.loss_weights.get(name, 1.0) for name, value in losses.items()}
 
     def predict(self, module: nn.Module, images: Sequence[LabelledImage], device: torch.device) -> list[Any]:

@@ -118,6 +118,15 @@ class DetectorRecipe(Recipe):
     proposals: Count = Field(default=64, description="Proposals after non-maximum suppression.")
     rpn_samples: Count = Field(default=128, description="Anchors per window in the loss of the region proposal network.")
     box_samples: Count = Field(default=48, description="Proposals per window in the loss of the box head.")
+    relative_learning_rate: bool = Field(
+        default=False,
+        description="Multiply the learning rate of each tensor by the root mean square of its weights at the start. For "
+        "weights of slim-detector, whose tensors have very different sizes: their batch norms are folded.",
+    )
+    teacher_share: Probability = Field(
+        default=1.0,
+        description="With --teacher: weight of the losses against its answers. The losses against the labels have the rest.",
+    )
 
 
 class ClassifierRecipe(Recipe):

@@ -24,6 +24,7 @@ from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.models.devices import kind_of, pick_device
+from maskstream.models.face_mobilenet_network import restore
 from maskstream.training.classifier import ClassifierTask
 from maskstream.training.classifier_metrics import metrics_of_probabilities
 from maskstream.training.crop_set import NO_CLASS, CropSet, read_crops, require_both_answers
@@ -106,13 +107,14 @@ class DetectorData:
     """Folders of training images without any face."""
 
 
-def train_detector(request: TrainingRequest, recipe: DetectorRecipe, data: DetectorData) -> Metrics:
+def train_detector(request: TrainingRequest, recipe: DetectorRecipe, data: DetectorData, teacher: Path | None = None) -> Metrics:
     """Train a detector.
 
     Args:
         request: The options of the training.
         recipe: The settings of the training.
         data: Images and labels.
+        teacher: A checkpoint of the same architecture with any widths; its answers are a training target beside the labels.
 
     Returns:
         The metrics of the best weights.
@@ -120,9 +122,14 @@ def train_detector(request: TrainingRequest, recipe: DetectorRecipe, data: Detec
     Raises:
         MaskStreamError: A file cannot be read, fetched or written.
     """
+    network = None if teacher is None else restore(*load_checkpoint(teacher, recipe.architecture), str(teacher))
     train = read_sets(data.images, data.labels, data.negatives, strict=request.strict)
     val = read_sets(data.images, data.val_labels, strict=request.strict)
-    return _train(DetectorTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
+    read = train.sha256 + val.sha256 + ("" if teacher is None else sha256(teacher.read_bytes()).hexdigest())
+    task = DetectorTask(recipe, train, val, request.backbone)
+    if network is not None:
+        task.learn_from(network)
+    return _train(task, request, read)
 
 
 def train_classifier(

@@ -111,6 +111,7 @@ def test_a_usage_error_is_one_line(arguments: Sequence[str], said: str, capsys: 
         (["find-unlabelled", "--images", "none"], 2, "--labels is missing"),
         (["train-detector", "--out", "a.safetensors"], 2, "--images is missing"),
         (["train-classifier"], 2, "--out is missing"),
+        (["slim-detector", "--weights", "a.safetensors", "--images", "b", "--out", "c.safetensors"], 4, "no such weights file"),
         (["measure-people", "--source", "none.mp4", "--set", "tracking.enabled=false"], 2, "tracking.enabled is false"),
         (["benchmark", "--source", "none.mp4"], 3, "none.mp4: no such file"),
         (["export", "--weights", "none.safetensors", "--out", "a.onnx"], 4, "none.safetensors: no such weights file"),

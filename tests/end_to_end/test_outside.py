@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("train-detector", "--images", "photos", "--annotations", "photos/val.json", "--val-annotations", "photos/val.json"),
         *(*LEARN, "--init", WEIGHTS),
     ),
+    "slim-detector": ("slim-detector", "--weights", WEIGHTS, "--images", "photos", "--out", "out/narrow.safetensors"),
     "train-classifier": (
         *("train-classifier", "--data", "crops", "--out", "out/trained.safetensors", "--device", "cpu", "--quiet"),
         *(*SMALL, *SHORT, "--set", "classes=[mask, no_mask]", "--set", "folders.background=null"),

@@ -4,10 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 from maskstream.io.images import read_image
 from maskstream.models import DETECTORS, DetectorOptions
+from maskstream.models.checkpoint import load_checkpoint, save_checkpoint
+from maskstream.models.face_mobilenet_network import build_module
+from maskstream.models.face_mobilenet_widths import SLIM, Widths
+from maskstream.models.metadata import read_metadata
 from maskstream.vision.geometry import box_iou
 from tests import command_lines
 from tests.command_lines import ROOT
@@ -76,6 +81,24 @@ def test_what_was_trained_is_a_detector_of_ours(run: Run, discs: Path, tmp_path:
     DETECTORS["face_mobilenet"](DetectorOptions("cpu", 0.5, 10, weights=str(out)))
     again = run(*data(discs), "--out", out, "--init", SHIPPED, *SMALL)
     assert "resuming from step 4 of 4" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_narrower_detector_learns_from_the_one_that_it_was_made_of(run: Run, discs: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    narrow = build_module(SLIM)
+    start, out = tmp_path / "narrow.safetensors", tmp_path / "mine.safetensors"
+    save_checkpoint(start, narrow.state_dict(), read_metadata(SHIPPED))
+    taught = ("--init", start, "--teacher", SHIPPED, "--set", "relative_learning_rate=true", *SMALL)
+    done = run(*data(discs), "--out", out, *taught)
+    assert done.returncode == 0, done.stderr
+    state_dict, _ = load_checkpoint(out, "face_mobilenet")
+    assert Widths.of(state_dict, "out") == SLIM
+    history = json.loads(out.with_suffix(".history.json").read_text())["epochs"]
+    assert history[0]["losses"]["teacher_pyramid"] > 0
+    assert history[0]["losses"]["loss_classifier"] == 0
+    other = run(*data(discs), "--out", out, "--init", start, "--teacher", start, "--set", "relative_learning_rate=true", *SMALL)
+    assert (other.returncode, "state of another recipe or other data" in other.stderr) == (4, True)
 
 
 def test_a_training_that_diverges_is_no_success(run: Run, discs: Path, tmp_path: Path) -> None:

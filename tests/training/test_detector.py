@@ -8,6 +8,8 @@ import torch
 from maskstream.annotations import Annotations, ReadOptions, read_annotations
 from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError, WeightsError
+from maskstream.models.face_mobilenet_network import build_module
+from maskstream.models.face_mobilenet_widths import SLIM
 from maskstream.training.detector import DetectorTask
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.training.run import load_detector_recipe
@@ -84,6 +86,49 @@ def test_losses_are_weighted(discs: Annotations) -> None:
     assert weighted["loss_keypoint"] == pytest.approx(0.5 * plain["loss_keypoint"], rel=1e-4)
     assert weighted["loss_box_reg"] == pytest.approx(3 * plain["loss_box_reg"], rel=1e-4)
     assert weighted["loss_classifier"] == pytest.approx(plain["loss_classifier"], rel=1e-4)
+
+
+def test_a_relative_learning_rate_is_that_of_the_size_of_each_tensor(discs: Annotations) -> None:
+    trained = task(discs, relative_learning_rate=True, backbone_lr_factor=0.5, frozen_blocks=0)
+    sizes = {id(each): float(each.detach().square().mean().sqrt()) for each in trained.module.parameters()}
+    in_body = {id(each) for each in trained.module.backbone.body.parameters()}
+    for group in trained.parameter_groups():
+        for parameter in group["params"]:
+            size = sizes[id(parameter)] if parameter.ndim > 1 else max(sizes[id(parameter)], 0.05)
+            assert group["lr_factor"] == pytest.approx((0.5 if id(parameter) in in_body else 1.0) * size)
+
+
+def test_weights_of_other_widths_are_loaded_with_their_widths(discs: Annotations) -> None:
+    trained = task(discs, frozen_blocks=2)
+    torch.manual_seed(5)
+    narrow = build_module(SLIM)
+    trained.load(narrow.state_dict(), "narrow.safetensors")
+    assert all(torch.equal(one, other) for one, other in zip(trained.module.parameters(), narrow.parameters(), strict=True))
+    learning = [name for name, parameter in trained.module.backbone.body.named_parameters() if parameter.requires_grad]
+    assert min(int(name.split(".")[0]) for name in learning) == 2
+    assert trained.module.roi_heads.fg_bg_sampler.batch_size_per_image == trained.recipe.box_samples
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_a_teacher_has_its_share_of_the_losses_and_the_labels_the_rest(discs: Annotations, share: float) -> None:
+    windows = [task(discs).sample(number) for number in range(2)]
+
+    def losses(*, is_taught: bool) -> dict[str, float]:
+        torch.manual_seed(0)
+        trained = task(discs, teacher_share=share, loss_weights={"teacher_class": 3.0})
+        if is_taught:
+            trained.learn_from(build_module(SLIM))
+        trained.module.train()
+        torch.manual_seed(1)
+        found = trained.losses(trained.module, trained.collate(windows), torch.device("cpu"))
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    plain, taught = losses(is_taught=False), losses(is_taught=True)
+    assert taught.keys() - plain.keys() == {
+        f"teacher_{name}" for name in ["pyramid", "objectness", "proposal", "class", "box", "keypoint"]
+    }
+    for name, value in plain.items():
+        assert taught[name] == pytest.approx((1 - share) * value, rel=1e-4, abs=1e-6)
 
 
 def test_an_architecture_that_cannot_be_trained_is_named(discs: Annotations) -> None:
