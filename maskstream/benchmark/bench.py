@@ -1,12 +1,13 @@
 """Set up a benchmark: a clip, its first frames, the models, and the complete program on the clip."""
 
+from collections.abc import Callable
 from contextlib import closing
 from time import monotonic
 
 from maskstream.config.schema import Config
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.inference.propagation import PropagatingAnalyzer
-from maskstream.protocols import FrameAnalyzer
+from maskstream.protocols import FrameAnalyzer, begin
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
@@ -79,6 +80,17 @@ class Bench:
         size = batch_size_of(config)
         starts = range(0, len(self.frames), size)
         return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
+
+    def analyse_overlapping(self) -> list[FrameResult]:
+        """Run detector and classifier on all frames, with two batches in flight, as in the stream."""
+        size = batch_size_of(self.config)
+        results: list[FrameResult] = []
+        before: Callable[[], list[FrameResult]] = list
+        for start in range(0, len(self.frames), size):
+            batch = begin(self.analyzer, self.frames[start : start + size])
+            results += before()
+            before = batch
+        return results + before()
 
     def stream(
         self,

@@ -16,6 +16,7 @@ from maskstream.io.files import replace_file
 
 _RATIOS: Final = {
     "pipeline_over_bare": "pipeline / models alone, both every frame",
+    "pipeline_over_overlapping": "pipeline / models alone with two batches in flight",
     "default_over_paper": "default / the paper's loop",
     "detector_over_yolo": "our detector / the network of YOLO11n-pose, both in eager PyTorch",
     "resnet18_over_mobilenet": "the program with mask_resnet18 / with mask_mobilenet",

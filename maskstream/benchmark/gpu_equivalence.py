@@ -75,14 +75,13 @@ class Variant:
     """False: the images already have the size of the network's input."""
     has_tf32: bool = False
     needs_cuda: bool = False
-    execution: Execution = "auto"
+    execution: Execution = "dynamic"
 
 
 VARIANTS: Final = (
     Variant("float32, no TF32, no scaling", "float32", EXACT, is_scaled=False),
     Variant("float32, no TF32", "float32", SCALED),
     Variant("float32, TF32 in convolutions", "float32", SCALED, has_tf32=True, needs_cuda=True),
-    Variant("float32, no TF32, dynamic", "float32", SCALED, execution="dynamic", needs_cuda=True),
     Variant("float32, no TF32, padded", "float32", SCALED, execution="padded"),
     Variant("float32, no TF32, CUDA graphs", "float32", SCALED, execution="cuda_graphs", needs_cuda=True),
     Variant("float16, CUDA graphs", "float16", SCALED, execution="cuda_graphs", needs_cuda=True),

@@ -127,7 +127,7 @@ class Check:
         """Values of `detector.execution` that the device has."""
         return ("dynamic", "padded", "cuda_graphs") if self.is_cuda else ("dynamic", "padded")
 
-    def analyzer(self, precision: str = "float32", execution: Execution = "auto") -> Analyzer:
+    def analyzer(self, precision: str = "float32", execution: Execution = "dynamic") -> Analyzer:
         """Load the default models on the device."""
         detector = {"short_side": self.plan.short_side, "execution": execution}
         return build_analyzer(self.config(precision=precision, detector=detector))

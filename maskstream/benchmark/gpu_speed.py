@@ -184,8 +184,7 @@ def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
 def _executions(check: Check, config: Config) -> list[dict[str, Any]]:
     """Time the detector in each `detector.execution` that is not the usual one, with images on the host."""
     rows = []
-    usual = "padded" if check.is_cuda else "dynamic"
-    for execution in (each for each in check.executions if each != usual):
+    for execution in (each for each in check.executions if each != config.detector.execution):
         chosen = refine(config, Layer("gpu_check", {"detector": {"execution": execution}}))
         detector = build_detector(chosen, None if check.device.type == "cpu" else Uploads(check.device))
         for size in check.plan.batches:

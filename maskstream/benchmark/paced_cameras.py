@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import cached_property
 from io import BytesIO
 from itertools import count, cycle, islice
 from pathlib import Path
@@ -36,6 +37,8 @@ _FACES: Final = 5
 _FACE_PX: Final = 150
 _PICTURES: Final = 10
 """Different pictures of a camera, forwards and backwards."""
+START: Final = 10
+"""Frames of each camera that are left out of what is measured: all cameras begin at once, each with a detection."""
 _ENCODER: Final = {"preset": "veryfast", "crf": "23", "bf": "0", "refs": "1", "g": "10"}
 """Like the stream of an IP camera: each frame refers to the one before it, with a key frame every 2 s."""
 
@@ -103,7 +106,7 @@ def _there_and_back(pictures: Sequence[BgrImage]) -> list[BgrImage]:
 
 @dataclass(frozen=True)
 class Site:
-    """Busy and quiet cameras, and how long they run."""
+    """Busy and quiet cameras, and how long they are measured."""
 
     pictures: Pictures
     busy: int
@@ -112,54 +115,64 @@ class Site:
 
     @property
     def frames(self) -> int:
-        """Number of frames of each camera."""
+        """Number of frames of each camera that are measured."""
         return round(self.seconds * FPS)
+
+    @cached_property
+    def _videos(self) -> dict[str, bytes]:
+        return {
+            "busy": _encoded(self.pictures.busy, START + self.frames),
+            "quiet": _encoded(self.pictures.quiet, START + self.frames),
+        }
 
     def cameras(self) -> list[PacedCamera]:
         """Open all cameras. They begin one after the other, within the time of a frame."""
         total = self.busy + self.quiet
-        videos = {"busy": self._video(self.pictures.busy), "quiet": self._video(self.pictures.quiet)}
         kinds = ["busy"] * self.busy + ["quiet"] * self.quiet
-        return [PacedCamera(f"{kind} {number}", videos[kind], number / total / FPS) for number, kind in enumerate(kinds)]
+        return [PacedCamera(f"{kind} {number}", self._videos[kind], number / total / FPS) for number, kind in enumerate(kinds)]
 
-    def _video(self, pictures: Sequence[BgrImage]) -> bytes:
-        """Return the pictures, again and again, as H.264."""
-        content = BytesIO()
-        with closing(av.open(content, "w", format="matroska")) as container:
-            stream = container.add_stream("libx264", rate=Fraction(FPS), options=dict(_ENCODER))
-            stream.width, stream.height = _SIZE
-            stream.pix_fmt = "yuv420p"
-            for picture in islice(cycle(pictures), self.frames):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
-            container.mux(stream.encode(None))
-        return content.getvalue()
+
+def _encoded(pictures: Sequence[BgrImage], frames: int) -> bytes:
+    """Return a number of frames as H.264: the pictures, again and again."""
+    content = BytesIO()
+    with closing(av.open(content, "w", format="matroska")) as container:
+        stream = container.add_stream("libx264", rate=Fraction(FPS), options=dict(_ENCODER))
+        stream.width, stream.height = _SIZE
+        stream.pix_fmt = "yuv420p"
+        for picture in islice(cycle(pictures), frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        container.mux(stream.encode(None))
+    return content.getvalue()
 
 
 def run_cameras(bench: Bench, site: Site, config: Config) -> dict[str, Any]:
-    """Run the complete program, without video output, on busy and quiet cameras.
+    """Run the complete program, without video output, on busy and quiet cameras, and measure it after its start.
 
     Returns:
         `frames`: number of analysed frames. `kept`: their fraction of all frames. `busy_fps`, `quiet_fps`: analysed frames per
-        second and camera. `age_p99_ms`: of all frames at the sinks. `used_cores`: processor seconds per second, with decoding.
-        `rss_mb`: peak of the memory of the process.
+        second and camera. `age_p99_ms`: of the frames at the sinks. `used_cores`: processor seconds per second of the run, with
+        decoding. `rss_mb`: peak of the memory of the process.
     """
     sink, rss_mb = CountingSink(), [_rss_mb()]
     analyzer = PeopleAnalyzer(PropagatingAnalyzer(bench.analyzer, config), config)
     hooks = EngineHooks(maintain=lambda _: rss_mb.append(_rss_mb()))
     engine = Engine(analyzer, bench.overlay.paint, config.stream, batch_size_of(config), hooks)
     engine.add(site.cameras(), [SinkBinding(sink, None)])
-    began_s = process_time()
+    began_s, used_s = monotonic(), process_time()
     engine.run()
-    used_s = process_time() - began_s
+    used_cores = (process_time() - used_s) / (monotonic() - began_s)
     gc.collect()
-    of_busy = sum(result.source_id.startswith("busy") for result in sink.results)
+    measured = [
+        (result.source_id, age_s) for result, age_s in zip(sink.results, sink.ages_s, strict=True) if result.index >= START
+    ]
+    of_busy = sum(name.startswith("busy") for name, _ in measured)
     return {
-        "frames": len(sink.results),
-        "kept": round(len(sink.results) / site.frames / (site.busy + site.quiet), 3),
+        "frames": len(measured),
+        "kept": round(len(measured) / site.frames / (site.busy + site.quiet), 3),
         "busy_fps": round(of_busy / site.seconds / max(site.busy, 1), 2),
-        "quiet_fps": round((len(sink.results) - of_busy) / site.seconds / max(site.quiet, 1), 2),
-        "age_p99_ms": percentiles([1000 * age_s for age_s in sink.ages_s])["p99"],
-        "used_cores": round(used_s / site.seconds, 2),
+        "quiet_fps": round((len(measured) - of_busy) / site.seconds / max(site.quiet, 1), 2),
+        "age_p99_ms": percentiles([1000 * age_s for _, age_s in measured])["p99"],
+        "used_cores": round(used_cores, 2),
         "rss_mb": max(rss_mb),
     }
 
@@ -173,10 +186,10 @@ def cores_needed(bench: Bench, site: Site, config: Config) -> float:
     shown = [(f"busy {number}", site.pictures.busy) for number in range(site.busy)]
     shown += [(f"quiet {number}", site.pictures.quiet) for number in range(site.quiet)]
     began_s = process_time()
-    for index in range(site.frames):
+    for index in range(START + site.frames):
         time_s, now = index / FPS, datetime.now(UTC)
         analyzer.analyze([Frame(each[index % len(each)], index, name, time_s, wall_time=now) for name, each in shown])
-    return round((process_time() - began_s) / site.seconds, 3)
+    return round((process_time() - began_s) / (site.seconds + START / FPS), 3)
 
 
 def _rss_mb() -> float:

@@ -106,6 +106,7 @@ def _require_known(option: str, given: Sequence[str], allowed: Sequence[str]) ->
 def _workloads(bench: Bench, request: BenchmarkRequest, config: Config) -> list[Workload]:
     chosen = [
         workloads.bare(bench),
+        workloads.overlapping(bench),
         workloads.pipeline(bench),
         workloads.default(bench),
         workloads.pipeline_with_video(bench),
@@ -127,6 +128,7 @@ def _workloads(bench: Bench, request: BenchmarkRequest, config: Config) -> list[
 def _ratios(times: dict[str, Times]) -> dict[str, Any]:
     pairs = {
         "pipeline_over_bare": ("pipeline", "bare"),
+        "pipeline_over_overlapping": ("pipeline", "overlapping"),
         "default_over_paper": ("default", "paper"),
         "detector_over_yolo": ("detector_eager", "yolo11n_pose"),
         "resnet18_over_mobilenet": ("default_mask_resnet18", "default_mask_mobilenet"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import numpy as np
@@ -134,9 +135,13 @@ def _live(bench: Bench) -> list[Step]:
 
 
 def _run_cameras(bench: Bench, site: Site, config: Config, extra: dict[str, Any]) -> int:
-    """Run the program for some seconds, and put what was measured into the row of the table. The last round stays there."""
+    """Run the program for some seconds, and put what was measured into the row of the table. The last round stays there.
+
+    Of the memory, the least stays: the process keeps what a later row with more cameras has needed.
+    """
     measured = run_cameras(bench, site, config)
     frames: int = measured.pop("frames")
+    measured["rss_mb"] = min(measured["rss_mb"], extra.get("rss_mb", inf))
     extra |= measured
     return frames
 

@@ -37,8 +37,13 @@ _YOLO_YAML = "yolo11n-pose.yaml"
 
 
 def bare(bench: Bench) -> Workload:
-    """Return detector and classifier alone, on decoded frames: the upper limit for the complete program."""
+    """Return detector and classifier alone, on decoded frames, batch after batch, as a program calls them."""
     return Workload("bare", "detector and classifier alone, on all decoded frames", lambda: len(bench.analyse()))
+
+
+def overlapping(bench: Bench) -> Workload:
+    """Return detector and classifier alone, with two batches in flight: the upper limit for the complete program."""
+    return Workload("overlapping", "the same, with two batches in flight", lambda: len(bench.analyse_overlapping()))
 
 
 def pipeline(bench: Bench) -> Workload:

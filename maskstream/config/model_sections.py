@@ -67,12 +67,12 @@ class DetectorConfig(Section):
         ),
     )
     execution: Execution = Field(
-        default="auto",
+        default="dynamic",
         description=(
             "How PyTorch runs the detector. dynamic: with the numbers of proposals and faces as shapes, for which the GPU waits "
             "several times for each image. padded: a batch at once with fixed shapes, and the same results. cuda_graphs: the "
-            "same, recorded once for each shape; its speed was not measured. auto: padded on CUDA, otherwise dynamic. Without "
-            "effect on other backends."
+            "same, recorded once for each shape, on CUDA. The speed of both on a GPU was not measured: maskstream gpu-check "
+            "compares them. Without effect on other backends."
         ),
     )
     every: Count = Field(

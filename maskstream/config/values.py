@@ -48,7 +48,7 @@ ShortSide = Annotated[
     WrapValidator(_checked_short_side),
 ]
 Precision = Literal["auto", "float32", "float16", "bfloat16", "int8"]
-Execution = Literal["auto", "dynamic", "padded", "cuda_graphs"]
+Execution = Literal["dynamic", "padded", "cuda_graphs"]
 Processor = Literal["cpu", "cuda"]
 Blur = Literal["none", "all", "masked", "unmasked"]
 Deinterlace = Literal["auto", True, False]

@@ -12,11 +12,10 @@ import torch
 from torchvision.models.detection import KeypointRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from maskstream.config.values import Execution, ShortSide
+from maskstream.config.values import ShortSide
 from maskstream.models.conv_bn_fusion import fold_batch_norm
 from maskstream.models.cuda_graphs import GraphedRCNN
 from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, begin, resized
-from maskstream.models.devices import kind_of
 from maskstream.models.gpu_images import scaled
 from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.models.keypoint_rcnn_graph import raise_proposals
@@ -78,7 +77,7 @@ class KeypointRCNNDetector:
         raise_proposals(module, options.max_faces)
         self._scaling = scaling_of(module, options.short_side)
         self._padded: PaddedBatches | None = None
-        if is_padded(options.execution, options.device):
+        if options.execution != "dynamic":
             stages = GraphedRCNN if options.execution == "cuda_graphs" else PaddedRCNN
             network = stages(module, self._to_heatmaps)
             self._padded = PaddedBatches(network, module.transform.size_divisible, len(keypoint_names))
@@ -158,8 +157,3 @@ class KeypointRCNNDetector:
 def scaling_of(module: KeypointRCNN, short_side: ShortSide) -> Scaling:
     """Return the scaling of a module, or of `detector.short_side`."""
     return Scaling.chosen(module.transform.min_size[-1], module.transform.max_size, short_side)
-
-
-def is_padded(execution: Execution, device: str) -> bool:
-    """Return whether a detector runs with fixed shapes on a device."""
-    return kind_of(device) == "cuda" if execution == "auto" else execution != "dynamic"

@@ -28,7 +28,7 @@ class DetectorOptions:
     """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
     """Of convolutions and linear layers; the coordinates are always computed in float32."""
-    execution: Execution = "auto"
+    execution: Execution = "dynamic"
     """How PyTorch runs the network: `dynamic` with the shapes of each image, `padded` with fixed shapes, `cuda_graphs` recorded;
     `auto` is `padded` on CUDA and `dynamic` elsewhere."""
     several: bool = False

@@ -178,13 +178,18 @@ class PeopleAnalyzer:
         person = self._person(source, face, track_id, settings.labels)
         if face.judged:
             person.evidence.update(source.clock_s, face)
-        person.face, person.seen_s = replace(face, track_id=track_id, evidence=person.evidence.value), source.clock_s
-        if person.steady is not None:
-            if face.judged and face.confidence is not None and isfinite(face.confidence):
-                weight = import_module(_TRACKER_MODULE).quality(frame.bgr, face)
-                person.steady.update(source.clock_s, face.label, face.confidence, weight)
-            label, confidence = person.steady.label, person.steady.confidence
-            person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
+        steady = person.steady
+        if steady is not None and face.judged and face.confidence is not None and isfinite(face.confidence):
+            weight = import_module(_TRACKER_MODULE).quality(frame.bgr, face)
+            steady.update(source.clock_s, face.label, face.confidence, weight)
+        person.face = replace(
+            face,
+            track_id=track_id,
+            evidence=person.evidence.value,
+            steady_label=face.steady_label if steady is None else steady.label,
+            steady_confidence=face.steady_confidence if steady is None else steady.confidence,
+        )
+        person.seen_s = source.clock_s
         return person.face
 
     def _person(self, source: _Source, face: Face, track_id: int, labels: tuple[Label, ...]) -> _Person:

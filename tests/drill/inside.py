@@ -80,6 +80,10 @@ def _odd_faces(table: Table, folder: Path, clip: Path) -> None:
             "classifier.max_background=1",
             "--set",
             "align.min_unknown_score=0",
+            "--set",
+            "align.max_uncertain_background=1",
+            "--set",
+            "detector.min_face_px=0",
             faults=["odd_faces"],
         ) as run:
             code = run.wait_for_end()

@@ -23,7 +23,7 @@ from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import require_models
 from maskstream.models import coco_resnet50, face_mobilenet, padded_batches
 from maskstream.models.cuda_graphs import GraphedRCNN
-from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, is_padded
+from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions
 from maskstream.models.padded_batches import BATCH_SIZES
 from maskstream.models.padded_boxes import at_least
@@ -179,11 +179,6 @@ def test_an_image_with_infinite_features_is_marked_and_the_others_are_not(images
     fine, broken = detector.detect([images[0]] * 2)
     require_same([fine], [expected])
     assert [np.isnan(each.score) for each in broken] == [True]
-
-
-def test_cuda_is_padded_and_other_devices_are_not() -> None:
-    assert [is_padded("auto", device) for device in ("cuda", "cuda:1", "cpu", "mps")] == [True, True, False, False]
-    assert (is_padded("dynamic", "cuda"), is_padded("padded", "cpu")) == (False, True)
 
 
 class _Transfers(TorchDispatchMode):

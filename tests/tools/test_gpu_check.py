@@ -190,7 +190,7 @@ class _RemembersPlaces(Uploads):
 
 
 class _Forgetful(Check):
-    def analyzer(self, precision: str = "float32", execution: Execution = "auto") -> Analyzer:
+    def analyzer(self, precision: str = "float32", execution: Execution = "dynamic") -> Analyzer:
         detector = {"short_side": QUICK.short_side, "execution": execution}
         config, uploads = self.config(detector=detector), _RemembersPlaces(CPU)
         classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions("cpu", config.clip))
