@@ -25,6 +25,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import batch_size_of
 from maskstream.inference.propagation import PropagatingAnalyzer
+from maskstream.io.ffmpeg_whitelists import whitelist
 from maskstream.sources.video import Origin, VideoSource
 from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.sink_group import SinkBinding
@@ -48,7 +49,8 @@ class PacedCamera:
 
     def __init__(self, name: str, video: bytes, delay_s: float) -> None:
         """Open a video. Its first frame arrives after `delay_s`, and the camera ends with its last one."""
-        self._source = VideoSource(av.open(BytesIO(video), "r"), Origin(name, live=True, keep_damaged=False))
+        container = av.open(BytesIO(video), "r", options=whitelist("pipe", "matroska"))
+        self._source = VideoSource(container, Origin(name, live=True, keep_damaged=False))
         self.info = self._source.info
         self._delay_s = delay_s
         self._closed = Event()

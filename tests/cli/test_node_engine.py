@@ -66,7 +66,8 @@ def test_an_engine_without_sources_watches_what_is_assigned(node: Node) -> None:
     empty = node.until(lambda report: report.capacity_fps > 0)
     assert (empty.cameras, empty.problems) == ((), ())
     weights = {"face_mobilenet.safetensors", "mask_mobilenet.safetensors", "mask_resnet18.safetensors"}
-    assert set(empty.versions.weights) == weights, "also those of other devices: nodes may have different ones"
+    named = {name for name in empty.versions.weights if ".int8." not in name}  # graphs, where this CPU computes in int8
+    assert named == weights, "also those of other devices: nodes may have different ones"
     node.apply(camera("a", 3), camera("b", 4, "no.mp4"))
     both = node.until(online("a")).cameras
     assert [(each.camera, each.epoch) for each in both] == [("a", 3), ("b", 4)]
