@@ -18,7 +18,7 @@ from tests.command_lines import ROOT
 from tests.fleet.fleets_on_ray import LOOP_S, RayFleet, fleet_on_ray, rtsp_cameras, utc_s
 from tests.fleet.raylets import NODES, Raylets, running
 from tests.receivers import wait_until
-from tests.slowness import LONGEST_S, promised
+from tests.slowness import LONGEST_S, promised, slowness
 
 pytestmark = pytest.mark.slow
 FAILOVER_S = 20.0
@@ -92,10 +92,10 @@ def drain(fleet: RayFleet, node: str) -> None:
 
 
 def assert_watched_all_the_time(fleet: RayFleet, cameras: list[str], until_utc: float = inf) -> None:
-    """Cameras that stayed up show a person without a mask in each loop."""
+    """Cameras that stayed up show a person without a mask in each loop. A busy machine analyses too few frames to see each."""
     holes_s = {camera: round(fleet.hole_s(camera, until_utc), 1) for camera in cameras}
     log.info("holes: %s", holes_s)
-    assert max(holes_s.values()) < 2 * LOOP_S, holes_s
+    assert max(holes_s.values()) < 2 * LOOP_S * slowness(), holes_s
 
 
 def test_each_node_gets_an_agent_and_cameras_of_a_killed_agent_go_on_elsewhere(
