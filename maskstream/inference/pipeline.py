@@ -224,7 +224,7 @@ def require_models(config: Config) -> None:
     _require_known("detector.name", config.detector.name, DETECTORS)
     choose_backend("detector.backend", config.detector.backend, device, config.precision)
     if config.detector.execution == "cuda_graphs" and kind_of(device) != "cuda":
-        raise ConfigError(f"detector.execution: cuda_graphs needs a CUDA GPU, not {device}; choose auto")
+        raise ConfigError(f"detector.execution: cuda_graphs needs a CUDA GPU, not {device}; choose padded or dynamic")
     _require_known("classifier.name", config.classifier.name, (AUTO, *CLASSIFIERS))
     choose_backend("classifier.backend", config.classifier.backend, device, config.precision)
 

@@ -29,8 +29,7 @@ class DetectorOptions:
     precision: Precision = "float32"
     """Of convolutions and linear layers; the coordinates are always computed in float32."""
     execution: Execution = "dynamic"
-    """How PyTorch runs the network: `dynamic` with the shapes of each image, `padded` with fixed shapes, `cuda_graphs` recorded;
-    `auto` is `padded` on CUDA and `dynamic` elsewhere."""
+    """How PyTorch runs the network; see `detector.execution`."""
     several: bool = False
     """True where most calls are in batches, as for files."""
     threads: int | None = None
