@@ -89,6 +89,11 @@ def begin(analyzer: FrameAnalyzer, frames: Sequence[Frame]) -> Callable[[], list
     return analyzer.begin(frames) if isinstance(analyzer, AsynchronousAnalyzer) else partial(analyzer.analyze, frames)
 
 
+def is_asynchronous(analyzer: FrameAnalyzer) -> bool:
+    """Return whether the detector of an analyzer runs while `begin` returns."""
+    return isinstance(analyzer, AsynchronousAnalyzer) and analyzer.is_asynchronous
+
+
 class Detector(Protocol):
     """Finds people or faces with their keypoints in a batch of images."""
 

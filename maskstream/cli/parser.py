@@ -70,9 +70,7 @@ def add_model_options(options: Options, where: str = "") -> None:
     options.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     options.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
     options.add_argument("--classifier", metavar="FILE", help=f"file with the weights of the classifier{where}")
-    options.add_argument(
-        "--min-score", type=float, metavar="P", help="leave out faces with a lower score of the detector, 0 to 1"
-    )
+    options.add_argument("--min-score", type=float, metavar="P", help=MIN_SCORE_HELP)
 
 
 def add_log_options(options: Options) -> None:

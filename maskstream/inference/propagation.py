@@ -22,7 +22,7 @@ from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory
 from maskstream.inference.motion_gate import MotionGate
-from maskstream.protocols import AsynchronousAnalyzer, FrameAnalyzer, begin
+from maskstream.protocols import FrameAnalyzer, begin, is_asynchronous
 from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
 
 _SHORT_SIDE: Final = 360
@@ -134,7 +134,7 @@ class PropagatingAnalyzer:
     @property
     def is_asynchronous(self) -> bool:
         """Whether the detector runs while `begin` returns."""
-        return isinstance(self._analyzer, AsynchronousAnalyzer) and self._analyzer.is_asynchronous
+        return is_asynchronous(self._analyzer)
 
     def begin(self, frames: Sequence[Frame]) -> Callable[[], list[FrameResult]]:
         """Begin to analyse frames; see `AsynchronousAnalyzer`.

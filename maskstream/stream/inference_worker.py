@@ -10,7 +10,7 @@ from loguru import logger
 
 from maskstream.clock import Clock
 from maskstream.errors import OutOfMemory
-from maskstream.protocols import AsynchronousAnalyzer, FrameAnalyzer, begin
+from maskstream.protocols import FrameAnalyzer, begin, is_asynchronous
 from maskstream.stream.batcher import Batcher
 from maskstream.stream.capture import Captured, Crashed, Item
 from maskstream.stream.channel import Channel
@@ -87,9 +87,8 @@ class InferenceWorker:
 
     def _may_overlap(self, items: Sequence[Item]) -> bool:
         """Return whether the detector may begin with these items before the batch before them is complete."""
-        is_asynchronous = isinstance(self._analyzer, AsynchronousAnalyzer) and self._analyzer.is_asynchronous
         forgets = any(isinstance(item, Captured) and item.worker.has_predecessor for item in items)
-        return is_asynchronous and not self.is_live and not forgets
+        return is_asynchronous(self._analyzer) and not self.is_live and not forgets
 
     def _begun(self, items: Sequence[Item], overlaps: bool) -> _Batch:
         """Begin with the frames of a batch. If it does not overlap with another one, they are analysed when it is completed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
-from maskstream.protocols import AsynchronousAnalyzer, FrameAnalyzer, begin
+from maskstream.protocols import FrameAnalyzer, begin, is_asynchronous
 from maskstream.stream.rates import CLOCK_TOLERANCE_S, Pace
 from maskstream.tracking.face_evidence import FaceEvidence
 from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
@@ -112,7 +112,7 @@ class PeopleAnalyzer:
     @property
     def is_asynchronous(self) -> bool:
         """Whether the detector runs while `begin` returns."""
-        return isinstance(self._analyzer, AsynchronousAnalyzer) and self._analyzer.is_asynchronous
+        return is_asynchronous(self._analyzer)
 
     def begin(self, frames: Sequence[Frame]) -> Callable[[], list[FrameResult]]:
         """Begin to analyse frames; see `AsynchronousAnalyzer`."""
