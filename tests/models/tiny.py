@@ -32,12 +32,12 @@ _YOLO_BODY = [[-1, 1, "Conv", [channels, 3, stride]] for channels, stride in ((1
 
 
 def save_tiny_clip(path: Path) -> Path:
-    """Write the state dict of a CLIP with random weights, `.pt` or `.safetensors`, and tell open_clip of its architecture."""
+    """Write the state dict of a CLIP with random weights, `.pt` or `.safetensors`, and its architecture, which open_clip is told."""
     import open_clip
 
+    config = path.with_name(f"{CLIP_NAME}.json")  # always written: a test may give it to another process
+    config.write_text(json.dumps(_CLIP))
     if CLIP_NAME not in open_clip.list_models():
-        config = path.with_name(f"{CLIP_NAME}.json")
-        config.write_text(json.dumps(_CLIP))
         open_clip.add_model_config(config)
     with torch.random.fork_rng():
         torch.manual_seed(0)
