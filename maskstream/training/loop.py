@@ -74,7 +74,9 @@ class Trainer:
         self._skipped = 0
         self._steps_per_epoch = max(recipe.samples_per_epoch // recipe.batch_size, 1)
         self._total = self._steps_per_epoch * recipe.epochs
-        self._scaler = torch.amp.GradScaler(run.device.type, enabled=run.device.type == "cuda")
+        precisions = {"auto": torch.float16 if run.device.type == "cuda" else None, "float32": None, "bfloat16": torch.bfloat16}
+        self._autocast_to = precisions[recipe.precision]
+        self._scaler = torch.amp.GradScaler(run.device.type, enabled=self._autocast_to is torch.float16)
         self._load()
         self._module: nn.Module = task.module if group.world_size == 1 else DistributedDataParallel(task.module)
 
@@ -147,7 +149,7 @@ class Trainer:
         rate = self._rate()
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["lr_factor"]
-        with torch.autocast(self._run.device.type, enabled=self._scaler.is_enabled()):
+        with torch.autocast(self._run.device.type, self._autocast_to, enabled=self._autocast_to is not None):
             losses = self._task.losses(self._module, batch, self._run.device)
             total = torch.stack(list(losses.values())).sum()
         self._optimizer.zero_grad()

@@ -42,6 +42,11 @@ class Recipe(Section):
         default=0.998,
         description="Decay of the moving average of the weights, which is validated and saved. 0: the weights themselves.",
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Number format of the forward pass. auto: float16 on CUDA, otherwise float32. bfloat16 needs a CPU or a GPU "
+        "that computes in it, or it is slower.",
+    )
     seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of all random numbers.")
     workers: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Processes that prepare samples. null: none on a CPU, 8 on a GPU."

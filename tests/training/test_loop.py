@@ -286,6 +286,17 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert len(json.loads((folder / "line.history.json").read_text())["epochs"]) == 2
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_the_precision_is_that_of_the_forward_pass(tmp_path: Path, precision: str, dtype: torch.dtype) -> None:
+    task = LineTask(precision=precision)
+    seen: set[torch.dtype] = set()
+    task.module.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype) if module.training else None)
+    history = train(task, run_in(tmp_path))
+    assert seen == {dtype}
+    assert sum(history[-1]["losses"].values()) < sum(history[0]["losses"].values())
+    assert {tensor.dtype for tensor in task.module.state_dict().values()} == {torch.float32}
+
+
 def test_a_time_limit_ends_a_training_with_a_low_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count()
     monkeypatch.setattr(loop, "monotonic", lambda: float(next(seconds)))  # each reading of the clock is a second later
