@@ -73,4 +73,4 @@ SLIM: Final = Widths(
     pyramid=64,
     is_folded=True,
 )
-"""Half the arithmetic of `FULL`. Most of it is saved in the first blocks, whose pictures are the largest."""
+"""0.6 of the arithmetic of `FULL`. Most of it is saved in the first blocks, whose pictures are the largest."""
