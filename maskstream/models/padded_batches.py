@@ -7,8 +7,10 @@ from typing import Final
 import numpy as np
 import torch
 
+from maskstream.errors import OutOfMemory
 from maskstream.models.detections import RawDetections
 from maskstream.models.gpu_images import upload
+from maskstream.models.out_of_memory import memory_errors
 from maskstream.models.padded_boxes import at_least
 from maskstream.models.padded_rcnn import PaddedRCNN
 from maskstream.types import FloatArray
@@ -53,7 +55,7 @@ class PaddedBatches:
         """
         largest = at_least(min(most, BATCH_SIZES[-1]), (0, *BATCH_SIZES))
         blank = torch.zeros(3, *size_hw, device=device)
-        with suppress(torch.OutOfMemoryError), self._network.exclusive:
+        with suppress(OutOfMemory), memory_errors(), self._network.exclusive:
             for count in (each for each in BATCH_SIZES if each <= largest):
                 batch, sizes = self._padded([blank] * count, [size_hw] * count)
                 faces = self._network.find_faces(batch, sizes)
