@@ -121,6 +121,23 @@ def test_many_images_are_batches_of_few_sizes(images: list[BgrImage], monkeypatc
     assert [at_least(count, BATCH_SIZES) for count in (1, 3, 9, 32)] == [1, 4, 16, 32]
 
 
+def test_more_faces_than_the_largest_number_are_one_more_number(images: list[BgrImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number for each crowd would be a CUDA graph for each."""
+    monkeypatch.setattr(padded_batches, "FACE_SLOTS", (1, 2))
+    numbers, original = [], PaddedRCNN.find_keypoints
+
+    def counted(network: PaddedRCNN, faces: PaddedFaces, width: int, slots: int) -> torch.Tensor:
+        numbers.append(slots)
+        return original(network, faces, width, slots)
+
+    monkeypatch.setattr(PaddedRCNN, "find_keypoints", counted)
+    detector, expected = load_face("padded"), load_face("dynamic").detect(images)
+    assert len(expected[4]) > len(expected[0]) > 2
+    for index in (0, 4):
+        require_same(detector.detect(images[index : index + 1]), expected[index : index + 1])
+    assert numbers == [100, 100]
+
+
 def test_the_loader_warms_up_each_batch_size(images: list[BgrImage], monkeypatch: pytest.MonkeyPatch) -> None:
     """And not where a size does not fit in the memory."""
     shapes, original = [], PaddedRCNN.find_faces
