@@ -78,7 +78,7 @@ class GraphedRCNN(PaddedRCNN):
         self.forget()
 
     def forget(self) -> None:
-        """Delete all graphs, because numbers in the module have changed: a graph contains them as constants."""
+        """Delete all graphs and free their memory. Called where numbers in the module have changed: graphs have them as constants."""
         self._shapes: dict[torch.Size, _Shape] = {}
         self._recorded: _Recorded[Any] | None = None
 
@@ -119,6 +119,7 @@ class GraphedRCNN(PaddedRCNN):
         except RuntimeError as error:
             cause = error.__context__ or error  # where a step fails, the end of the recording raises a second error
             if is_out_of_memory(cause):
+                self.forget()  # the memory of graphs is not available to the smaller batch that follows
                 raise cause from None
             self._is_usable = False
             reason = str(cause).partition("\n")[0]

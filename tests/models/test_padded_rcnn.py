@@ -203,12 +203,19 @@ def test_the_reason_is_the_step_that_failed_in_a_recording(images: list[BgrImage
 def test_memory_that_ends_in_a_recording_is_no_reason_to_record_no_more(
     images: list[BgrImage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stream retries with smaller batches, and records those."""
+    """The stream retries with smaller batches, and records those. They have the memory of the graphs of larger ones."""
     detector = load_face("cuda_graphs")
+    network = detector._padded._network if detector._padded else None
+    assert isinstance(network, GraphedRCNN)
+    with monkeypatch.context() as patched:
+        patched.setattr(cuda_graphs, "_Recorded", OnTheCpu)
+        detector.detect(images[:1] * 2)
+        assert len(network._shapes) == 1
     for cause in (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), torch.AcceleratorError("CUDA error: out of memory")):
         monkeypatch.setattr(cuda_graphs, "_Recorded", broken_recording(cause))
         with pytest.raises(OutOfMemory, match="out of memory: CUDA"):
             detector.detect(images[:1])
+        assert network._shapes == {}
     recorded: list[Any] = []
     monkeypatch.setattr(cuda_graphs, "_Recorded", lambda *given: recorded.append(given) or broken_recording(cause)())
     with pytest.raises(OutOfMemory):
