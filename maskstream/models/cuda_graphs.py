@@ -78,7 +78,7 @@ class GraphedRCNN(PaddedRCNN):
         self.forget()
 
     def forget(self) -> None:
-        """Delete all graphs and free their memory. Called where numbers in the module have changed: graphs have them as constants."""
+        """Delete all graphs, with their memory, as where numbers in the module have changed: graphs have them as constants."""
         self._shapes: dict[torch.Size, _Shape] = {}
         self._recorded: _Recorded[Any] | None = None
 
