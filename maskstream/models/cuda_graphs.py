@@ -42,7 +42,7 @@ class _Recorded(Generic[_Outputs]):
         self._graph = torch.cuda.CUDAGraph()
         # The second context restores the current stream where a recording fails; `torch.cuda.graph` does not.
         with torch.cuda.device(inputs[0].device), torch.cuda.stream(torch.cuda.current_stream()):
-            self._stream = torch.cuda.Stream() if other is None else other._stream  # type: ignore[no-untyped-call]
+            self._stream: torch.cuda.Stream = other._stream if other else torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
                 for _ in range(_WARM_UPS):
