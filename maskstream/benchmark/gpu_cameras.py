@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, Final
 
 from maskstream.benchmark.crowds import crowd, most_certain_face
-from maskstream.benchmark.gpu_setup import CLIP, SPENT, Check, analyse, as_frame
+from maskstream.benchmark.gpu_setup import CLIP, SPENT, Check, analyse, as_frame, steps_passed
 from maskstream.benchmark.rounds import Workload, ratio, take_turns
 
 _CROWDED_BATCHES: Final = 2
@@ -24,6 +24,9 @@ def faces(check: Check) -> dict[str, Any]:
         analyzer = check.analyzer(precision)
         found = {count: len(analyzer.analyze(frames[:1])[0].faces) for count, frames in crowds.items()}
         for size in sizes:
+            if check.seconds_left() < 0:
+                rows.append({"precision": precision, "batch": size, "left_out": SPENT})
+                continue
             check.say(f"faces: {precision}, batch {size}")
             runs = [Workload(str(count), "", partial(_analyse_all, analyzer, each, size)) for count, each in crowds.items()]
             times = take_turns(runs, check.plan.rounds, lambda _: None)
@@ -32,8 +35,10 @@ def faces(check: Check) -> dict[str, Any]:
                 row["ms_per_frame"] = times[str(count)].record()["ms_per_frame"]
                 row["times_one_face"], *row["spread"] = ratio(times[str(min(crowds))], times[str(count)])
                 rows.append(row)
+            check.keep(rows)
     most = max(crowds)
-    ratios = [f"{row['times_one_face']:.2f} ({row['precision']}, batch {row['batch']})" for row in rows if row["faces"] == most]
+    of_most = [row for row in rows if row.get("faces") == most]
+    ratios = [f"{row['times_one_face']:.2f} ({row['precision']}, batch {row['batch']})" for row in of_most]
     return {
         "passed": None,
         "said": f"time of a frame with {most} faces / with 1 face: {', '.join(ratios)}",
@@ -51,7 +56,12 @@ def camera_batches(check: Check) -> dict[str, Any]:
             row = check.timed(f"camera_batches: {precision}, {count}", partial(_analyse_all, analyzer, frames, count))
             per_camera = {"fps_per_camera": round(row["fps"] / count, 1)} if "fps" in row else {}
             rows.append({"precision": precision, "cameras": count, **row, **per_camera})
-    return {"passed": None, "said": "detector and classifier alone, with a frame of each camera in a batch", "rows": rows}
+            check.keep(rows)
+    return {
+        "passed": steps_passed(rows),
+        "said": "detector and classifier alone, with a frame of each camera in a batch",
+        "rows": rows,
+    }
 
 
 def cameras(check: Check) -> dict[str, Any]:
@@ -75,6 +85,7 @@ def cameras(check: Check) -> dict[str, Any]:
             row: dict[str, Any] = {"every": every, "cameras": count, "frames": report.frames, "fps": round(fps, 1)}
             row |= {"fps_per_camera": round(fps / count, 1), "in_models": round(report.model_s / report.elapsed_s, 3)}
             rows.append(row | {name: round(waited_s / report.elapsed_s, 3) for name, waited_s in report.waited_s.items()})
+            check.keep(rows)
     size = f"{bench.info.width}x{bench.info.height}"
     said = f"the complete program on {CLIP.name}, {size}, float32; fractions of the time in the models"
     return {"passed": None, "said": f"{said} and waiting, by thread (capture: all cameras together)", "rows": rows}

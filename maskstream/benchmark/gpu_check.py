@@ -1,10 +1,10 @@
 """Check in sections that a GPU gives the results of the CPU, and time it. A section that cannot run is skipped with a reason."""
 
 import json
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +30,7 @@ class GpuCheckRequest:
     images: Path | None = None
     """Folder of images to compare in addition to the frames of the clip."""
     json: Path | None = None
-    """File for the results, written after each section."""
+    """File for the results, written after each step."""
     budget_s: float = BUDGET_S
     """No section begins after this time."""
     quick: bool = False
@@ -50,15 +50,15 @@ def sections() -> dict[str, Section]:
         "buffers": gpu_memory.buffers,
         "out_of_memory": gpu_memory.out_of_memory,
         "video": gpu_video.video,
-        "speed": gpu_speed.speed,
         "faces": gpu_cameras.faces,
         "camera_batches": gpu_cameras.camera_batches,
         "cameras": gpu_cameras.cameras,
+        "speed": gpu_speed.speed,  # the longest; it takes what is left of the budget
     }
 
 
 def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: Callable[[], float] = monotonic) -> dict[str, Any]:
-    """Run the sections in sequence and write the results after each of them.
+    """Run the sections in sequence and write the results after each step, so that an error or an interruption loses none.
 
     Args:
         request: The options.
@@ -72,7 +72,7 @@ def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: C
         MaskStreamError: The device or a section is not known, images cannot be read, or the results cannot be written.
         ImportError: A package that the models need is missing.
     """
-    from maskstream.benchmark.gpu_setup import FULL, QUICK, SPENT, Check, find_device, real_images
+    from maskstream.benchmark.gpu_setup import FULL, LOST, QUICK, SPENT, Check, find_device, logged_lines, real_images
     from maskstream.benchmark.machine import machine
 
     if not request.budget_s > 0:
@@ -97,19 +97,29 @@ def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: C
         "budget_s": request.budget_s,
         "machine": machine(),
         "passed": True,
+        "errors": check.errors,
         "sections": found,
     }
     _keep(request.json, record)  # fails early if the file cannot be written
-    for name, section in chosen.items():
-        check.say(name)
-        section_began_s = clock()
-        if check.seconds_left() < 0:
-            found[name] = {"skipped": f"{SPENT} ({request.budget_s:g} s)"}
-        else:
-            found[name] = _run(section, check)
-        found[name]["seconds"] = round(clock() - section_began_s, 1)
-        record["passed"] = all(each.get("passed") is not False for each in found.values())
+
+    def keep_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        found[name] = {"rows": list(rows)}
         _keep(request.json, record)
+
+    with logged_lines("detector.execution", "DEBUG") as record["details"]:
+        for name, section in chosen.items():
+            check.say(name)
+            section_began_s = clock()
+            if check.seconds_left() < 0:
+                found[name] = {"skipped": f"{SPENT} ({request.budget_s:g} s)"}
+            elif check.is_lost:
+                found[name] = {"skipped": f"{LOST}: --section {name}"}
+            else:
+                result = _run(name, section, replace(check, keep=partial(keep_rows, name)))
+                found[name] = found.get(name, {}) | result
+            found[name]["seconds"] = round(clock() - section_began_s, 1)
+            record["passed"] = all(each.get("passed") is not False for each in found.values())
+            _keep(request.json, record)
     return record
 
 
@@ -126,7 +136,7 @@ def _chosen(names: Sequence[str]) -> dict[str, Section]:
     return {name: section for name, section in known.items() if name in names or not names}
 
 
-def _run(section: Section, check: "Check") -> dict[str, Any]:
+def _run(name: str, section: Section, check: "Check") -> dict[str, Any]:
     """Return the results of a section. A section that cannot run or fails in any way does not stop the others."""
     try:
         return section(check)
@@ -137,8 +147,7 @@ def _run(section: Section, check: "Check") -> dict[str, Any]:
     except MaskStreamError as error:
         return {"passed": False, "said": str(error)}
     except Exception as error:  # a device may fail in any way; the other sections still run
-        traceback.print_exc()
-        return {"passed": False, "said": f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"}
+        return {"passed": False, "said": check.failed(name, error)}
 
 
 def is_foreign(error: ImportError) -> bool:

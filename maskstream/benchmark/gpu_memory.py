@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from maskstream.benchmark.gpu_equivalence import EXACT, agreement
-from maskstream.benchmark.gpu_setup import Check, as_frame, shifted
+from maskstream.benchmark.gpu_setup import Check, as_frame, shifted, tf32
 from maskstream.errors import OutOfMemory
 from maskstream.inference.analyzer import Analyzer
 from maskstream.types import BgrImage, Frame, FrameResult
@@ -19,6 +19,7 @@ _TIMES_LARGER: Final = 3.0
 """Memory of the batch that must not fit, relative to one frame."""
 
 
+@tf32(convolutions=False, products=False)
 def buffers(check: Check) -> dict[str, Any]:
     """Fill the same arrays again, as camera loops do: the results must belong to the new content."""
     min_score = check.config().detector.min_score
@@ -52,6 +53,7 @@ def _analyse_in_same_arrays(analyzer: Analyzer, fillings: Sequence[Sequence[BgrI
     return found
 
 
+@tf32(convolutions=False, products=False)
 def out_of_memory(check: Check) -> dict[str, Any]:
     """Limit the memory: a batch must raise `OutOfMemory`, and a smaller batch must succeed, as in the stream."""
     if not check.is_cuda:

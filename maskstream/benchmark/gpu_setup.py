@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from traceback import format_exception
 from typing import Any, Final
 
 import cv2
@@ -29,6 +30,7 @@ from maskstream.types import BgrImage, Frame, FrameResult
 
 CLIP: Final = Path(__file__).resolve().parents[2] / "assets" / "demo.mp4"
 SPENT: Final = "the budget is spent"
+LOST: Final = "the device has not answered since an error: run this alone"
 BATCH: Final = 8
 """Batch size of comparisons, on both devices."""
 
@@ -100,6 +102,10 @@ class Check:
     """Returns the rest of the budget; nothing begins if it is negative."""
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Results of the sections that have run."""
+    errors: list[dict[str, str]] = field(default_factory=list)
+    """What has failed, and the traceback."""
+    keep: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _: None
+    """Called with the rows of a section as soon as there is one more, so that an error does not lose them."""
 
     @property
     def is_cuda(self) -> bool:
@@ -142,6 +148,18 @@ class Check:
         shown = [self.frames[index % len(self.frames)].bgr for index in range(count)]
         return [as_frame(cv2.resize(bgr, (width, height)), index) for index, bgr in enumerate(shown)]
 
+    @property
+    def is_lost(self) -> bool:
+        """True if the device does not answer: after some errors of CUDA, every call of the process fails."""
+        return bool(self.errors) and not answers(self.device)
+
+    def failed(self, what: str, error: Exception) -> str:
+        """Keep and show the traceback of an error, and return the error as one line."""
+        trace = "".join(format_exception(error))
+        self.say(f"{what} failed\n{trace}")
+        self.errors.append({"what": what, "traceback": trace})
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"
+
     def timed(self, what: str, run: Callable[[], int]) -> dict[str, Any]:
         """Run a workload once to warm up, and then `plan.rounds` times.
 
@@ -151,23 +169,38 @@ class Check:
 
         Returns:
             Milliseconds per frame, frames per second (median and spread), and on CUDA the peak memory of PyTorch. `left_out` has
-            the reason if the budget is spent or the memory is too small.
+            the reason if the budget is spent or the memory is too small, `failed` any other error.
         """
-        if self.seconds_left() < 0:
-            return {"left_out": SPENT}
+        if self.seconds_left() < 0 or self.is_lost:
+            return {"left_out": LOST if self.is_lost else SPENT}
         self.say(what)
-        if self.is_cuda:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
         try:
+            if self.is_cuda:
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(self.device)
             times = take_turns([Workload("step", "", run)], self.plan.rounds, lambda _: None)["step"]
         except OutOfMemory as error:
             return {"left_out": str(error)}
+        except Exception as error:  # a device may fail in any way; the other steps still run
+            return {"failed": self.failed(what, error)}
         row: dict[str, Any] = {"ms_per_frame": round(1000 / median(times.fps), 3), "fps": round(median(times.fps), 1)}
         row["fps_spread"] = [round(min(times.fps), 1), round(max(times.fps), 1)]
         if self.is_cuda:
             row["peak_mb"] = round(torch.cuda.max_memory_allocated(self.device) / 2**20, 1)
         return row
+
+
+def answers(device: torch.device) -> bool:
+    """Return whether a device still computes."""
+    try:
+        return bool(torch.ones(1, device=device).item() == 1)
+    except RuntimeError:
+        return False
+
+
+def steps_passed(rows: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Return False if a timed step has failed, otherwise None: speeds have no limits."""
+    return False if any("failed" in row for row in rows) else None
 
 
 def find_device(name: str) -> torch.device:
@@ -242,14 +275,14 @@ def analyse(analyzer: Analyzer, frames: Sequence[Frame], size: int = BATCH) -> l
 
 
 @contextmanager
-def warnings_of(subject: str) -> Generator[list[str], None, None]:
-    """Collect the warnings in the log that begin with a subject."""
+def logged_lines(subject: str, level: str = "WARNING") -> Generator[list[str], None, None]:
+    """Collect the lines of a level in the log that begin with a subject."""
     lines: list[str] = []
     handler = logger.add(
         lambda line: lines.append(line.strip()),
-        level="WARNING",
+        level=level,
         format="{message}",
-        filter=lambda each: each["message"].startswith(subject),
+        filter=lambda each: each["level"].name == level and each["message"].startswith(subject),
     )
     try:
         yield lines

@@ -1,8 +1,9 @@
 """Time a device: its peak rates, and the models alone on images of camera size."""
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from shutil import which
 from statistics import median
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from maskstream.benchmark.gpu_setup import Check, tf32
+from maskstream.benchmark.gpu_setup import Check, logged_lines, steps_passed, tf32
 from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
@@ -130,15 +131,16 @@ def speed(check: Check) -> dict[str, Any]:
             gflop[name] = round(counter.get_total_flops() / 1e9, 2)
             for precision in check.timed_precisions:
                 config = check.config(precision=precision, detector=chosen)
-                for row in _steps(check, config) + _executions(check, config):
+                for row in chain(_steps(check, config), _executions(check, config)):
                     rows.append({"model": f"{name} {short_side} px", "precision": precision, **row})
                     _compare_with_ceiling(check, rows[-1], gflop[name])
+                    check.keep(rows)
     left_out = [row for row in rows if "fps" not in row]
     height, width = check.plan.image_hw
     per_frame = ", ".join(f"{name} {each:g} GFLOP per frame" for name, each in gflop.items())
     said = f"images of {width}x{height}; {per_frame}"
     said += f"; {len(left_out)} steps were left out" if left_out else ""
-    return {"passed": None, "said": said, "gflop_per_frame": gflop, "rows": rows}
+    return {"passed": steps_passed(rows), "said": said, "gflop_per_frame": gflop, "rows": rows}
 
 
 def random_weights(folder: Path) -> Path:
@@ -158,43 +160,39 @@ def random_weights(folder: Path) -> Path:
     return path
 
 
-def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
+def _steps(check: Check, config: Config) -> Iterator[dict[str, Any]]:
     """Time the detector with images on the host and on the device, and `face_mobilenet` also with the classifier."""
     on_cpu = check.device.type == "cpu"
     uploads = _Images(check.device)
     name = f"speed: {config.detector.name}, {config.precision}"
     detector = build_detector(config, None if on_cpu else uploads)
-    rows = []
     for where in ("host",) if on_cpu else ("host", "device"):
         uploads.stay = where == "device"
         for size in check.plan.batches:
             images = [frame.bgr for frame in check.timed_images(max(size, check.plan.least_frames))]
             run = partial(_in_batches, detector.detect, images, size)
-            rows.append({"what": "detector", "pictures": where, "batch": size, **check.timed(f"{name}, batch {size}", run)})
+            yield {"what": "detector", "pictures": where, "batch": size, **check.timed(f"{name}, batch {size}", run)}
     if config.detector.name == face_mobilenet.NAME:
         analyzer = build_analyzer(config)
         for size in check.plan.batches:
             run = partial(_in_batches, analyzer.analyze, check.timed_images(max(size, check.plan.least_frames)), size)
-            rows.append(
-                {"what": "and classifier", "pictures": "host", "batch": size, **check.timed(f"{name}, batch {size}", run)}
-            )
-    return rows
+            yield {"what": "and classifier", "pictures": "host", "batch": size, **check.timed(f"{name}, batch {size}", run)}
 
 
-def _executions(check: Check, config: Config) -> list[dict[str, Any]]:
-    """Time the detector in each `detector.execution` that is not the usual one, with images on the host."""
-    rows = []
+def _executions(check: Check, config: Config) -> Iterator[dict[str, Any]]:
+    """Time the detector in each `detector.execution` that is not the usual one, with images on the host.
+
+    A device that cannot record CUDA graphs has no such figure, but that of `padded`.
+    """
     for execution in (each for each in check.executions if each != config.detector.execution):
         chosen = refine(config, Layer("gpu_check", {"detector": {"execution": execution}}))
         detector = build_detector(chosen, None if check.device.type == "cpu" else Uploads(check.device))
-        for size in check.plan.batches:
-            images = [frame.bgr for frame in check.timed_images(max(size, check.plan.least_frames))]
-            timed = check.timed(
-                f"speed: {config.detector.name}, {config.precision}, {execution}, batch {size}",
-                partial(_in_batches, detector.detect, images, size),
-            )
-            rows.append({"what": execution, "pictures": "host", "batch": size, **timed})
-    return rows
+        with logged_lines("detector.execution") as refused:
+            for size in check.plan.batches:
+                images = [frame.bgr for frame in check.timed_images(max(size, check.plan.least_frames))]
+                what = f"speed: {config.detector.name}, {config.precision}, {execution}, batch {size}"
+                timed = {} if refused else check.timed(what, partial(_in_batches, detector.detect, images, size))
+                yield {"what": execution, "pictures": "host", "batch": size} | ({"failed": refused[0]} if refused else timed)
 
 
 def _in_batches(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> int:

@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the device, the images, the sections and the output."""
     parser.add_argument("--device", default="cuda", metavar="NAME", help="device to check: cuda (default), cuda:1, mps, cpu")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images to compare besides frames of the demo clip")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON, after each section")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON, after each step")
     parser.add_argument(
         "--budget",
         type=float,

@@ -6,16 +6,20 @@ https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
+from traceback import format_exception
 from typing import Any, Final, Generic, TypeVar
 
 import torch
 from loguru import logger
 
+from maskstream.models.out_of_memory import is_out_of_memory
 from maskstream.models.padded_boxes import ROUNDS
 from maskstream.models.padded_rcnn import PaddedFaces, PaddedRCNN
 
 _WARM_UPS: Final = 3
 """Calls before a recording: libraries choose kernels and allocate workspaces in the first ones."""
+_RECORDING: Final = Lock()
+"""CUDA allows one recording at a time in a process."""
 _MOST_SHAPES: Final = 24
 """Each recorded shape of a batch keeps memory; more shapes run without a graph."""
 
@@ -25,24 +29,27 @@ _Outputs = TypeVar("_Outputs")
 class _Recorded(Generic[_Outputs]):
     """A call that was recorded with inputs and outputs at fixed addresses."""
 
-    def __init__(self, call: Callable[..., _Outputs], inputs: tuple[torch.Tensor, ...], pool: Any) -> None:
+    def __init__(self, call: Callable[..., _Outputs], inputs: tuple[torch.Tensor, ...], other: "_Recorded[Any] | None") -> None:
         """Record a call; its outputs have no values before the first replay.
 
         Args:
             call: Waits for no value, and allocates on the device of the inputs only.
             inputs: Kept: the replays read these tensors.
-            pool: Memory that all graphs of a network share; they never run at the same time.
+            other: Another graph of the network. They share memory, as they never run at the same time, and the stream of the
+                recording: streams share no memory, not even in one pool.
         """
         self.inputs = inputs
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(inputs[0].device):
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
+        # The second context restores the current stream where a recording fails; `torch.cuda.graph` does not.
+        with torch.cuda.device(inputs[0].device), torch.cuda.stream(torch.cuda.current_stream()):
+            self._stream: torch.cuda.Stream = other._stream if other else torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
                 for _ in range(_WARM_UPS):
                     call(*inputs)
-            torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            torch.cuda.current_stream().wait_stream(self._stream)
+            pool = None if other is None else other._graph.pool()
+            with torch.cuda.graph(self._graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"):
                 self.outputs = call(*inputs)
 
     def replay(self) -> _Outputs:
@@ -71,14 +78,14 @@ class GraphedRCNN(PaddedRCNN):
         self.forget()
 
     def forget(self) -> None:
-        """Delete all graphs, because numbers in the module have changed: a graph contains them as constants."""
+        """Delete all graphs, with their memory, as where numbers in the module have changed: graphs have them as constants."""
         self._shapes: dict[torch.Size, _Shape] = {}
-        self._pool: Any = None
+        self._recorded: _Recorded[Any] | None = None
 
     def find_faces(self, rgb: torch.Tensor, sizes_hw: torch.Tensor, rounds: int = ROUNDS) -> PaddedFaces:
         """Find the faces of a batch; see `PaddedRCNN`. The first call of a shape records it."""
         shape = self._shapes.get(rgb.shape)
-        if rounds == ROUNDS and shape is None and len(self._shapes) < _MOST_SHAPES:
+        if rounds == ROUNDS and shape is None and self._is_usable and len(self._shapes) < _MOST_SHAPES:
             recorded = self._record(super().find_faces, rgb.clone(), sizes_hw.clone())
             if recorded is not None:
                 shape = self._shapes[rgb.shape] = _Shape(recorded)
@@ -106,12 +113,16 @@ class GraphedRCNN(PaddedRCNN):
         if not self._is_usable:
             return None
         try:
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            return _Recorded(call, inputs, self._pool)
-        except torch.OutOfMemoryError:
-            raise
+            with _RECORDING:
+                recorded = self._recorded = _Recorded(call, inputs, self._recorded)
+            return recorded
         except RuntimeError as error:
+            cause = error.__context__ or error  # where a step fails, the end of the recording raises a second error
+            if is_out_of_memory(cause):
+                self.forget()  # the memory of graphs is not available to the smaller batch that follows
+                raise cause from None
             self._is_usable = False
-            reason = str(error).partition("\n")[0]
+            reason = str(cause).partition("\n")[0]
             logger.warning("detector.execution: cuda_graphs is not possible here ({:.160}); padded is used instead", reason)
+            logger.debug("detector.execution: {}", "".join(format_exception(cause)))
             return None

@@ -3,9 +3,11 @@
 import ctypes
 import re
 import sys
+from functools import cache
 from typing import Final
 
 import cv2
+from loguru import logger
 
 from maskstream.errors import ConfigError
 
@@ -15,24 +17,45 @@ _DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def pick_device(name: str) -> str:
-    """Return the device of a name; for `auto` CUDA where a GPU is available, otherwise the CPU.
+    """Return the device of a name; for `auto` CUDA where PyTorch can use a GPU, otherwise the CPU.
 
     Raises:
         ConfigError: The name is not known, or the device is not available.
     """
-    if name == CPU or (name == "auto" and not _has_driver()):
+    if name == "auto":
+        return "cuda" if _has_driver() and _has_usable_gpu() else CPU
+    if name == CPU:
         return CPU
-    if name != "auto" and not _NAMES.fullmatch(name):
+    if not _NAMES.fullmatch(name):
         raise _refusal(name, "no such device")
+    problem = _problem_of(name)
+    if problem is not None:
+        raise _refusal(name, problem)
+    return name
+
+
+@cache
+def _has_usable_gpu() -> bool:
+    """Return whether PyTorch can compute on CUDA: its builds contain no code for old GPUs, which are available nevertheless."""
     import torch
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else CPU
+    if not torch.cuda.is_available():
+        return False
+    problem = _problem_of("cuda")
+    if problem is not None:
+        logger.warning("device: auto: the GPU cannot be used ({:.120}); the models run on the CPU", problem)
+    return problem is None
+
+
+def _problem_of(name: str) -> str | None:
+    """Return why PyTorch cannot compute on a device, or None."""
+    import torch
+
     try:
-        torch.zeros(1, device=name)
+        torch.ones(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise _refusal(name, str(error).splitlines()[0]) from error
-    return name
+        return str(error).splitlines()[0]
+    return None
 
 
 def kind_of(device: str) -> str:

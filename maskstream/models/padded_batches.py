@@ -7,16 +7,19 @@ from typing import Final
 import numpy as np
 import torch
 
+from maskstream.errors import OutOfMemory
 from maskstream.models.detections import RawDetections
 from maskstream.models.gpu_images import upload
+from maskstream.models.out_of_memory import memory_errors
 from maskstream.models.padded_boxes import at_least
 from maskstream.models.padded_rcnn import PaddedRCNN
 from maskstream.types import FloatArray
 
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 """A batch is padded to the next of these with empty images; a larger batch is divided. For each size, kernels are chosen once."""
-FACE_SLOTS: Final = (8, 32, 128, 512, 2048)
-"""Numbers of faces of a batch that the keypoint head runs on; those beyond the last face are not used."""
+FACE_SLOTS: Final = (8, 32, 128, 512, 2048, 8192)
+"""Numbers of faces of a batch that the keypoint head runs on, and the most that it can have; those beyond the last face are not
+used."""
 _ALL_ROUNDS: Final = 2**31
 """More than boxes can be: `suppress` then always finishes."""
 _WARM_SLOTS: Final = FACE_SLOTS[:3]
@@ -53,7 +56,7 @@ class PaddedBatches:
         """
         largest = at_least(min(most, BATCH_SIZES[-1]), (0, *BATCH_SIZES))
         blank = torch.zeros(3, *size_hw, device=device)
-        with suppress(torch.OutOfMemoryError), self._network.exclusive:
+        with suppress(OutOfMemory), memory_errors(), self._network.exclusive:
             for count in (each for each in BATCH_SIZES if each <= largest):
                 batch, sizes = self._padded([blank] * count, [size_hw] * count)
                 faces = self._network.find_faces(batch, sizes)
@@ -80,7 +83,8 @@ class PaddedBatches:
             count = int((_scores(summary) >= 0).sum())
             if count == 0:
                 return summary, np.zeros((0, 3 * self._keypoints), np.float32)
-            slots = min(at_least(count, FACE_SLOTS), faces.scores.numel())
+            room = faces.scores.numel()
+            slots = min(at_least(count, (*FACE_SLOTS, room)), room)
             return summary, self._network.find_keypoints(faces, batch.shape[-1], slots).cpu().numpy()[:count]
 
     def _split(self, summary: FloatArray, points: FloatArray) -> list[RawDetections | None]:

@@ -139,16 +139,17 @@ def pyramid_loss(own: list[torch.Tensor], wanted: list[torch.Tensor]) -> torch.T
         own: Levels (N, C, H, W) of the student.
         wanted: The same levels of the teacher, with any number of channels.
     """
-    levels = [(_rows(one), _rows(other)) for one, other in zip(own, wanted, strict=True)]
-    energies = [other.square().mean() for _, other in levels]
-    with torch.no_grad():
-        scales = [1 / (len(one) * energy) for (one, _), energy in zip(levels, energies, strict=True)]
-        covariance = torch.stack([one.T @ one * scale for (one, _), scale in zip(levels, scales, strict=True)]).sum(0)
-        shared = torch.stack([one.T @ other * scale for (one, other), scale in zip(levels, scales, strict=True)]).sum(0)
-        covariance += _RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), device=covariance.device)
-        decode = torch.linalg.solve(covariance.float(), shared.float())
-    errors = [(one @ decode - other).square().mean() / energy for (one, other), energy in zip(levels, energies, strict=True)]
-    return torch.stack(errors).sum()
+    with torch.autocast(own[0].device.type, enabled=False):  # a sum over all cells exceeds the range of float16
+        levels = [(_rows(one), _rows(other)) for one, other in zip(own, wanted, strict=True)]
+        energies = [other.square().mean() for _, other in levels]
+        with torch.no_grad():
+            scales = [1 / (len(one) * energy) for (one, _), energy in zip(levels, energies, strict=True)]
+            covariance = torch.stack([one.T @ one * scale for (one, _), scale in zip(levels, scales, strict=True)]).sum(0)
+            shared = torch.stack([one.T @ other * scale for (one, other), scale in zip(levels, scales, strict=True)]).sum(0)
+            covariance += _RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), device=covariance.device)
+            decode = torch.linalg.solve(covariance.float(), shared.float())
+        errors = [(one @ decode - other).square().mean() / energy for (one, other), energy in zip(levels, energies, strict=True)]
+        return torch.stack(errors).sum()
 
 
 def _rows(level: torch.Tensor) -> torch.Tensor:

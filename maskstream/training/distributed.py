@@ -46,6 +46,8 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
     if world_size == 1:
         yield ProcessGroup(rank=0, world_size=1)
         return
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # NCCL moves objects and numbers through the current GPU, which is the first one otherwise
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
     try:
         yield ProcessGroup(distributed.get_rank(), world_size)

@@ -56,6 +56,26 @@ def test_without_a_gpu_the_cpu_decodes_the_same_and_says_it_once(warnings: list[
 
 
 @without_gpu
+def test_a_driver_without_its_video_part_is_named(warnings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with the usual capabilities: there is a CUDA device, and FFmpeg decodes by the CPU without a word."""
+
+    class Device:
+        def __init__(self, name: str) -> None:
+            assert name == "cuda"
+
+        def create(self, codec: av.Codec) -> None:
+            assert codec.name == "h264"
+
+    monkeypatch.setattr(gpu_video, "HWAccel", Device)
+    assert decoder("cuda") is None
+    assert decoder("cuda") is None
+    assert warnings == [
+        "video.decode_on: cuda is not possible here (the driver has no libnvcuvid.so.1; a container needs "
+        "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video); the CPU decodes"
+    ]
+
+
+@without_gpu
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
 def test_without_a_gpu_the_cpu_encodes_and_says_so(tmp_path: Path, warnings: list[str], suffix: str) -> None:
     """WebM is VP9, which NVENC does not encode: nothing is said."""

@@ -1,6 +1,7 @@
 """Keypoint R-CNN with fixed shapes: the results of torchvision, and no wait for the device within a batch."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -19,9 +20,9 @@ from maskstream.benchmark.gpu_speed import random_weights
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.config.values import Execution, Precision
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, OutOfMemory
 from maskstream.inference.pipeline import require_models
-from maskstream.models import coco_resnet50, face_mobilenet, padded_batches
+from maskstream.models import coco_resnet50, cuda_graphs, face_mobilenet, padded_batches
 from maskstream.models.cuda_graphs import GraphedRCNN
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions
@@ -30,12 +31,19 @@ from maskstream.models.padded_boxes import at_least
 from maskstream.models.padded_rcnn import PaddedFaces, PaddedRCNN
 from maskstream.types import BgrImage, Detection, Frame
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 Load = Callable[[Execution, Precision], KeypointRCNNDetector]
 
 
 def load_face(execution: Execution, precision: Precision = "float32", max_faces: int = 100) -> KeypointRCNNDetector:
     options = DetectorOptions("cpu", 0.05, max_faces, short_side=256, precision=precision, execution=execution)
     detector = face_mobilenet.load(options)
+    assert isinstance(detector, KeypointRCNNDetector)
+    return detector
+
+
+def load_graphed(execution: Execution = "cuda_graphs", device: str = "cuda") -> KeypointRCNNDetector:
+    detector = face_mobilenet.load(DetectorOptions(device, 0.05, 100, short_side=256, execution=execution))
     assert isinstance(detector, KeypointRCNNDetector)
     return detector
 
@@ -113,6 +121,23 @@ def test_many_images_are_batches_of_few_sizes(images: list[BgrImage], monkeypatc
     assert [at_least(count, BATCH_SIZES) for count in (1, 3, 9, 32)] == [1, 4, 16, 32]
 
 
+def test_more_faces_than_the_largest_number_are_one_more_number(images: list[BgrImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number for each crowd would be a CUDA graph for each."""
+    monkeypatch.setattr(padded_batches, "FACE_SLOTS", (1, 2))
+    numbers, original = [], PaddedRCNN.find_keypoints
+
+    def counted(network: PaddedRCNN, faces: PaddedFaces, width: int, slots: int) -> torch.Tensor:
+        numbers.append(slots)
+        return original(network, faces, width, slots)
+
+    monkeypatch.setattr(PaddedRCNN, "find_keypoints", counted)
+    detector, expected = load_face("padded"), load_face("dynamic").detect(images)
+    assert len(expected[4]) > len(expected[0]) > 2
+    for index in (0, 4):
+        require_same(detector.detect(images[index : index + 1]), expected[index : index + 1])
+    assert numbers == [100, 100]
+
+
 def test_the_loader_warms_up_each_batch_size(images: list[BgrImage], monkeypatch: pytest.MonkeyPatch) -> None:
     """And not where a size does not fit in the memory."""
     shapes, original = [], PaddedRCNN.find_faces
@@ -147,12 +172,83 @@ def test_where_no_graph_can_be_recorded_padded_shapes_are_used(images: list[BgrI
     assert lines[0].endswith("); padded is used instead\n")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_replayed_graphs_find_the_faces_of_each_batch(images: list[BgrImage]) -> None:
+def broken_recording(cause: RuntimeError) -> Callable[..., Any]:
+    """As in `torch.cuda.graph`: a step of the recording fails, and so does its end, with an error that does not say why."""
+
+    def record(*_: Any) -> None:
+        try:
+            raise cause
+        finally:
+            raise torch.AcceleratorError("CUDA error: operation failed due to a previous error during capture\nCompile with ...")
+
+    return record
+
+
+def test_the_reason_is_the_step_that_failed_in_a_recording(images: list[BgrImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with ...")
+    monkeypatch.setattr(cuda_graphs, "_Recorded", broken_recording(cause))
+    lines: list[str] = []
+    handler = logger.add(lines.append, level="DEBUG", format="{level} {message}")
+    found = load_face("cuda_graphs").detect(images[:1])
+    logger.remove(handler)
+    require_same(found, load_face("padded").detect(images[:1]))
+    reason = "CUDA error: operation not permitted when stream is capturing"
+    said = [line for line in lines if "detector.execution" in line]
+    assert said[0] == f"WARNING detector.execution: cuda_graphs is not possible here ({reason}); padded is used instead\n"
+    assert said[1].startswith("DEBUG detector.execution: Traceback")
+    assert f"raise cause\nRuntimeError: {reason}" in said[1]
+    assert len(said) == 2
+
+
+def test_memory_that_ends_in_a_recording_is_no_reason_to_record_no_more(
+    images: list[BgrImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream retries with smaller batches, and records those. They have the memory of the graphs of larger ones."""
+    detector = load_face("cuda_graphs")
+    network = detector._padded._network if detector._padded else None
+    assert isinstance(network, GraphedRCNN)
+    with monkeypatch.context() as patched:
+        patched.setattr(cuda_graphs, "_Recorded", OnTheCpu)
+        detector.detect(images[:1] * 2)
+        assert len(network._shapes) == 1
+    for cause in (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), torch.AcceleratorError("CUDA error: out of memory")):
+        monkeypatch.setattr(cuda_graphs, "_Recorded", broken_recording(cause))
+        with pytest.raises(OutOfMemory, match="out of memory: CUDA"):
+            detector.detect(images[:1])
+        assert network._shapes == {}
+    recorded: list[Any] = []
+    monkeypatch.setattr(cuda_graphs, "_Recorded", lambda *given: recorded.append(given) or broken_recording(cause)())
+    with pytest.raises(OutOfMemory):
+        detector.detect(images[:1])
+    assert len(recorded) == 1
+
+
+class OnTheCpu:
+    """As a CUDA graph: a replay computes from the present values of the inputs, and writes into the outputs of the recording."""
+
+    def __init__(self, call: Callable[..., Any], inputs: tuple[torch.Tensor, ...], _other: Any) -> None:
+        self.inputs, self._call, self.outputs = inputs, call, call(*inputs)
+        for tensor in self._tensors(self.outputs):
+            tensor.fill_(torch.nan)  # a recording computes nothing
+
+    @staticmethod
+    def _tensors(outputs: Any) -> list[torch.Tensor]:
+        return tree_leaves(list(vars(outputs).values()) if isinstance(outputs, PaddedFaces) else outputs)
+
+    def replay(self) -> Any:
+        for kept, computed in zip(self._tensors(self.outputs), self._tensors(self._call(*self.inputs)), strict=True):
+            kept.copy_(computed)
+        return self.outputs
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_replayed_graphs_find_the_faces_of_each_batch(
+    images: list[BgrImage], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first call of a shape records it; later ones replay it with other images and numbers of faces."""
-    options = DetectorOptions("cuda", 0.05, 100, short_side=256)
-    graphed, padded = (face_mobilenet.load(replace(options, execution=each)) for each in ("cuda_graphs", "padded"))
-    assert isinstance(graphed, KeypointRCNNDetector)
+    if device == "cpu":
+        monkeypatch.setattr(cuda_graphs, "_Recorded", OnTheCpu)
+    graphed, padded = load_graphed("cuda_graphs", device), load_graphed("padded", device)
     assert graphed._padded is not None
     for batch in ([images[0]], [images[5]], [images[4]], [images[0], images[5]], [images[5], images[0]], [images[0]]):
         require_same(graphed.detect(batch), padded.detect(batch))
@@ -162,6 +258,55 @@ def test_replayed_graphs_find_the_faces_of_each_batch(images: list[BgrImage]) ->
     graphed.admit(0.01, 150)
     padded.admit(0.01, 150)
     require_same(graphed.detect(images[:1]), padded.detect(images[:1]))
+
+
+@needs_gpu
+def test_a_recording_that_fails_leaves_the_thread_as_it_was(images: list[BgrImage]) -> None:
+    """A value that is read within a recording breaks it. What follows runs in the same stream, and finds the same faces."""
+    detector = load_graphed()
+
+    def read_a_value(_module: Any, _given: Any, levels: dict[str, torch.Tensor]) -> None:
+        levels["0"].sum().item()
+
+    detector.module.backbone.register_forward_hook(read_a_value)
+    before = torch.cuda.current_stream()
+    lines: list[str] = []
+    handler = logger.add(lines.append, level="WARNING", format="{message}")
+    found = [detector.detect(images[:1]) for _ in range(2)]
+    logger.remove(handler)
+    assert torch.cuda.current_stream() == before
+    assert len(lines) == 1
+    assert "capturing" in lines[0]
+    for each in found:
+        require_same(each, load_graphed("padded").detect(images[:1]))
+
+
+@needs_gpu
+def test_graphs_share_memory(images: list[BgrImage]) -> None:
+    """That of one pool, which is divided by the streams of the recordings: all have the same."""
+    detector = load_graphed()
+    for size in (1, 2, 4):
+        detector.detect(images[:1] * size)
+    network = detector._padded._network if detector._padded else None
+    assert isinstance(network, GraphedRCNN)
+    graphs = [each for shape in network._shapes.values() for each in (shape.faces, *shape.keypoints.values())]
+    assert len(graphs) == 6
+    assert len({each._graph.pool() for each in graphs}) == 1
+    assert len({each._stream.cuda_stream for each in graphs}) == 1
+
+
+@needs_gpu
+def test_two_networks_record_in_two_threads(images: list[BgrImage]) -> None:
+    detectors = [load_graphed() for _ in range(2)]
+    padded = load_graphed("padded")
+    with ThreadPoolExecutor(2) as pool:
+        for batch in (images[:1] * size for size in (1, 2, 4, 8)):
+            for found in pool.map(lambda detector, batch=batch: detector.detect(batch), detectors):
+                require_same(found, padded.detect(batch))
+    for detector in detectors:
+        network = detector._padded._network if detector._padded else None
+        assert isinstance(network, GraphedRCNN)
+        assert len(network._shapes) == 4
 
 
 def test_cuda_graphs_are_refused_on_other_devices(config: Config) -> None:

@@ -19,7 +19,7 @@ import torch
 from maskstream import MaskPipeline
 from maskstream.benchmark import gpu_check, gpu_setup
 from maskstream.benchmark.gpu_check import GpuCheckRequest, run_gpu_check
-from maskstream.benchmark.gpu_equivalence import COARSE, EXACT, SCALED, agreement
+from maskstream.benchmark.gpu_equivalence import COARSE, EXACT, SCALED, agreement, equivalence
 from maskstream.benchmark.gpu_memory import buffers, most_that_fit
 from maskstream.benchmark.gpu_setup import QUICK, Check, real_images
 from maskstream.config.values import Execution
@@ -96,6 +96,9 @@ def test_answers_are_compared(run: Run) -> None:
     assert 0 < coarse["box_px"] <= coarse["worst_box_px"] < 4
     assert (coarse["found"], coarse["not_extra"], coarse["same_label"]) == (1, 1, 1)
     assert 0 < run.record["sections"]["crops"]["mean_grey"] < 1
+    (video,) = run.rows("video")
+    assert (video["decoder"], video["encoder"], video["frames"]) == ("cpu", "cpu", 150)
+    assert min(video["open_ms"], video["decode_ms"], video["encode_ms"]) > 0
     assert run.record["sections"]["buffers"]["faces"] >= 4
 
 
@@ -259,6 +262,62 @@ def test_a_section_that_fails_does_not_stop_the_others(
     assert "RuntimeError: CUDA error: an illegal memory access was encountered " in out
     assert "skipped: the package cv2 is missing; pip install opencv-python " in out
     assert "Traceback" in err
+
+
+def test_what_a_section_has_found_before_it_fails_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(check: Check) -> dict[str, Any]:
+        check.keep([{"batch": 1, "fps": 100.0}])
+        written.append(json.loads(path.read_text())["sections"]["broken"]["rows"])
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    written: list[Any] = []
+    path = tmp_path / "gpu.json"
+    monkeypatch.setattr(gpu_check, "sections", lambda: {"broken": broken})
+    assert main(["--device", "cpu", "--quick", "--json", str(path)]) == 1
+    record = json.loads(path.read_text())
+    assert written == [[{"batch": 1, "fps": 100.0}]] == [record["sections"]["broken"]["rows"]]
+    assert record["sections"]["broken"]["said"] == "RuntimeError: CUDA error: unspecified launch failure"
+    (error,) = record["errors"]
+    assert error["what"] == "broken"
+    assert 'raise RuntimeError("CUDA error: unspecified launch failure")' in error["traceback"]
+
+
+def test_what_follows_the_loss_of_a_device_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(check: Check) -> dict[str, Any]:
+        first, second = (check.timed(name, fail) for name in ("first", "second"))
+        return {"passed": None, "said": f"{first}, {second}"}
+
+    def fail() -> int:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    monkeypatch.setattr(gpu_check, "sections", lambda: {"broken": broken, "whole": lambda check: {"passed": True, "said": ""}})
+    request = GpuCheckRequest("cpu", quick=True)
+    whole = run_gpu_check(request, lambda _: None)
+    assert whole["sections"]["whole"]["passed"] is True
+    monkeypatch.setattr(gpu_setup, "answers", lambda device: False)
+    sections = run_gpu_check(request, lambda _: None)["sections"]
+    failed = {"failed": "AcceleratorError: CUDA error: an illegal memory access was encountered"}
+    left_out = {"left_out": "the device has not answered since an error: run this alone"}
+    assert sections["broken"]["said"] == f"{failed}, {left_out}"
+    assert sections["whole"]["skipped"] == "the device has not answered since an error: run this alone: --section whole"
+
+
+class _WithoutPadded(Check):
+    def analyzer(self, precision: str = "float32", execution: Execution = "dynamic") -> Analyzer:
+        if execution == "padded":
+            raise RuntimeError("CUDA error: invalid argument")
+        return super().analyzer(precision, execution)
+
+
+@pytest.mark.slow
+def test_a_variant_that_fails_does_not_stop_the_others() -> None:
+    kept: list[list[Any]] = []
+    check = _WithoutPadded(CPU, QUICK, real_images(1, None), print, lambda: 1.0, keep=lambda rows: kept.append(list(rows)))
+    found = equivalence(check)
+    assert [row["passed"] for row in found["rows"]] == [True, True, False, True]
+    assert found["said"] == "float32, no TF32, padded: RuntimeError: CUDA error: invalid argument"
+    assert [len(rows) for rows in kept] == [1, 2, 3, 4]
+    assert [error["what"] for error in check.errors] == ["equivalence: float32, no TF32, padded"]
 
 
 def test_a_module_of_ours_that_is_missing_is_no_package(monkeypatch: pytest.MonkeyPatch) -> None:

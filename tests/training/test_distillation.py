@@ -101,6 +101,15 @@ def test_a_pyramid_that_is_a_linear_map_of_the_other_has_no_error() -> None:
     assert 0.5 < float(pyramid_loss(own, noise)) < 1.5  # half of the energy of each of two levels
 
 
+def test_a_pyramid_is_compared_in_float32_in_a_training_in_half_precision() -> None:
+    """The square of a channel, summed over all cells, is 300,000 here: float16 ends at 65,504."""
+    generator = torch.Generator().manual_seed(0)
+    own, wanted = ([4 * torch.randn(2, 5, 96, 96, generator=generator)] for _ in range(2))
+    expected = float(pyramid_loss(own, wanted))
+    with torch.autocast("cpu", torch.float16):
+        assert float(pyramid_loss(own, wanted)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_teacher_that_reads_other_images_is_refused() -> None:
     student, teacher = build_module(SLIM), shipped()
     teacher.transform.image_mean = [0.5, 0.5, 0.5]

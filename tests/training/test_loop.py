@@ -18,7 +18,7 @@ import torch
 from maskstream.errors import ModelError, SinkError, SourceError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.training import loop
-from maskstream.training.distributed import ProcessGroup
+from maskstream.training.distributed import ProcessGroup, process_group
 from maskstream.training.loop import Trainer
 from maskstream.training.task import Run
 from tests import command_lines
@@ -295,6 +295,19 @@ def test_the_precision_is_that_of_the_forward_pass(tmp_path: Path, precision: st
     assert seen == {dtype}
     assert sum(history[-1]["losses"].values()) < sum(history[0]["losses"].values())
     assert {tensor.dtype for tensor in task.module.state_dict().values()} == {torch.float32}
+
+
+def test_a_process_of_a_training_on_gpus_chooses_its_own_before_it_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL moves objects through the current GPU, which is the first one otherwise. No group is joined here."""
+    calls: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(str(device)))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: calls.append(backend))
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: calls.append("left"))
+    with process_group(torch.device("cuda", 1)) as group:
+        assert (group.rank, group.world_size) == (1, 2)
+    assert calls == ["cuda:1", "nccl", "left"]
 
 
 def test_a_time_limit_ends_a_training_with_a_low_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
