@@ -286,7 +286,9 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert len(json.loads((folder / "line.history.json").read_text())["epochs"]) == 2
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
 def test_the_precision_is_that_of_the_forward_pass(tmp_path: Path, precision: str, dtype: torch.dtype) -> None:
     task = LineTask(precision=precision)
     seen: set[torch.dtype] = set()
