@@ -20,12 +20,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.slowness import LONGEST_S
 
 
-def free_port() -> int:
-    """Return a port of this machine without a server."""
-    with create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
     deadline_s = monotonic() + LONGEST_S

@@ -17,7 +17,8 @@ from maskstream.store.schema import FILE_NAME
 from maskstream.store.store import Store
 from tests.certificates import Authority
 from tests.conftest import ROOT
-from tests.receivers import broker, free_port, web_receiver
+from tests.ports import free_port
+from tests.receivers import broker, web_receiver
 from tests.servers import http_server, locked, mjpeg
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.command_lines import Forked
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command
 from tests.faulty_servers import Client, faulty_server
+from tests.ports import free_port
 from tests.rtsp_camera import RtspCamera, running
 from tests.servers import http_server, mjpeg, silent_server
 from tests.slowness import LONGEST_S, promised
@@ -58,9 +59,7 @@ def stopping_mjpeg() -> Iterator[str]:
 
 @contextmanager
 def closed_port() -> Iterator[str]:
-    with create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    yield f"127.0.0.1:{port}"
+    yield f"127.0.0.1:{free_port()}"
 
 
 CAMERAS: dict[str, tuple[Callable[[], Address], str]] = {

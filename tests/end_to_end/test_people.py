@@ -22,7 +22,8 @@ from tests import command_lines
 from tests.command_lines import Forked
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import command, run
-from tests.receivers import broker, free_port, subscriber, wait_until, web_receiver
+from tests.ports import free_port
+from tests.receivers import broker, subscriber, wait_until, web_receiver
 
 SECRET = "between us"
 DOWN_S = 30.0

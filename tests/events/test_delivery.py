@@ -24,7 +24,8 @@ from maskstream.types import Label
 from tests.clocks import HastyClock, WaitingClock
 from tests.conftest import ROOT
 from tests.events.test_receiver_queue import set_disk
-from tests.receivers import free_port, wait_until, web_receiver
+from tests.ports import free_port
+from tests.receivers import wait_until, web_receiver
 from tests.slowness import promised
 
 NOW = Timestamp(10, 0.4, None)

@@ -20,7 +20,8 @@ from maskstream.events.types import MinuteCounts, Phase
 from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Label
 from tests.events.test_delivery import NOW, event
-from tests.receivers import broker, free_port, old_broker_in_front, subscriber, wait_until
+from tests.ports import free_port
+from tests.receivers import broker, old_broker_in_front, subscriber, wait_until
 
 EVENTS, COUNTS, STATUS = (f"maskstream/door/{kind}" for kind in ("events", "counts", "status"))
 

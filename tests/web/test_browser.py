@@ -22,7 +22,8 @@ from maskstream.web.live_view import LiveView
 from tests.certificates import Authority
 from tests.command_lines import Forked
 from tests.conftest import DEMO, ROOT
-from tests.receivers import free_port, wait_until
+from tests.ports import free_port
+from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, slowness
 from tests.store.made import event
 from tests.web.browser import DESK, PHONE, focused, go, opened, signed_in

@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from maskstream.store.roles import Role
 from maskstream.store.store import Store
 from tests.conftest import DEMO, ROOT
-from tests.receivers import free_port, wait_until
+from tests.ports import free_port
+from tests.receivers import wait_until
 from tests.slowness import LONGEST_S
 from tests.web.browser import go, opened, signed_in
 from tests.web.demo_cameras import demo_cameras, demo_jpegs
