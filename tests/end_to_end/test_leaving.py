@@ -12,6 +12,7 @@ from socket import create_server, socket
 import pytest
 
 from tests.command_lines import Forked
+from tests.end_to_end.test_people import records
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command
 from tests.faulty_servers import Client, faulty_server
 from tests.ports import free_port
@@ -100,8 +101,7 @@ def leave(folder: Path, cameras: dict[str, str], number: signal.Signals) -> int:
 
 
 def seen(status: Path) -> set[tuple[str, str]]:
-    changes = [json.loads(line) for line in status.read_text().splitlines()] if status.exists() else []
-    return {(change["source"], change["state"]) for change in changes}
+    return {(change["source"], change["state"]) for change in records(status)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit into the queue of a port")
