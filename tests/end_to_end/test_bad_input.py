@@ -188,7 +188,9 @@ def test_no_mistake_waits_for_the_models(folder: Path, places: dict[str, str]) -
         "        sys.exit(f'{arguments}: {name} is imported')"
     )
     asked = [sys.executable, "-c", code, str(ROOT)]
-    done = subprocess.run(asked, cwd=folder, input=json.dumps(runs), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        asked, cwd=folder, input=json.dumps(runs), capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -206,7 +208,7 @@ def run_as_anyone(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     asked = command("--quiet", *arguments)
     if os.geteuid() == 0:  # whom only the loss of these capabilities stops
         asked = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *asked]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,6 @@ from tests.web.site import PASSWORD, QUICK
 
 pytestmark = pytest.mark.slow
 
-expect.set_options(timeout=1000 * LONGEST_S)
-
 
 @dataclass
 class Fleet:
@@ -64,7 +62,9 @@ class Fleet:
 
     def events(self, **query: str) -> list[dict[str, Any]]:
         cookie = signed_in(self.url, "anna", PASSWORD)["cookies"][0]
-        answer = httpx.get(f"{self.url}/api/v1/events", params=query, cookies={cookie["name"]: cookie["value"]}, trust_env=False)
+        cookies = {cookie["name"]: cookie["value"]}
+        url = f"{self.url}/api/v1/events"
+        answer = httpx.get(url, params=query, cookies=cookies, trust_env=False, timeout=LONGEST_S)
         found: list[dict[str, Any]] = answer.json()["events"]
         return found
 
