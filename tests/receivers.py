@@ -20,12 +20,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.slowness import LONGEST_S
 
 
-def free_port() -> int:
-    """Return a port of this machine without a server."""
-    with create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
     deadline_s = monotonic() + LONGEST_S
@@ -78,6 +72,8 @@ class Posts:
     answers: list[int] = field(default_factory=list)
     """Status codes of the next answers; 200 afterwards."""
     delay_s: float = 0.0
+    answers_now: threading.Event = field(default_factory=threading.Event)
+    """All answers wait while it is cleared."""
     bodies: list[bytes] = field(default_factory=list)
     """Of posts that were answered with 200."""
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -102,6 +98,7 @@ def web_receiver(port: int = 0, certificate: Path | None = None) -> Iterator[Pos
                 self.close_connection = True
                 return
             sleep(posts.delay_s)
+            posts.answers_now.wait(LONGEST_S)
             posts.asked.append(dict(self.headers))
             code = posts.answers.pop(0) if posts.answers else 200
             if code == 200:
@@ -119,6 +116,7 @@ def web_receiver(port: int = 0, certificate: Path | None = None) -> Iterator[Pos
     with ThreadingHTTPServer(("127.0.0.1", port), Request) as server:
         server.daemon_threads = True
         posts = Posts(f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}/hook/secret-path")
+        posts.answers_now.set()
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from socket import AF_INET, SOCK_STREAM, create_server, socket
+from socket import create_server, socket
 from typing import Final
 
 import av
@@ -72,13 +72,6 @@ def answering(answer: Callable[[socket], None]) -> Iterator[int]:
 
         with in_the_background(serve):
             yield listening.getsockname()[1]
-
-
-def free_tcp_port() -> int:
-    """Return a port of this machine that is not in use."""
-    with socket(AF_INET, SOCK_STREAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def rtmp_refusal(connection: socket) -> None:

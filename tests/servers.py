@@ -14,13 +14,14 @@ from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
-from socket import AF_INET, SO_LINGER, SOCK_DGRAM, SOL_SOCKET, create_server, socket
+from socket import SO_LINGER, SOL_SOCKET, create_server
 from time import monotonic
 from typing import Literal
 from urllib.parse import urlsplit
 
 import cv2
 
+from tests.ports import free_udp_ports
 from tests.slowness import LONGEST_S
 from tests.video_files import grey
 
@@ -121,15 +122,6 @@ def announced_port(server: subprocess.Popen[bytes]) -> int:
     if not line:
         raise RuntimeError(f"the RTSP server did not start within {LONGEST_S:g} s")
     return int(line)
-
-
-def free_udp_ports(number: int) -> list[int]:
-    """Return ports of this machine that are not in use."""
-    with ExitStack() as bound:
-        sockets = [bound.enter_context(socket(AF_INET, SOCK_DGRAM)) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 class Request(BaseHTTPRequestHandler):

@@ -168,6 +168,22 @@ def remux(
     return path
 
 
+def repeated(path: Path, times: int, target: Path) -> Path:
+    """Copy a video so many times in a row into another file, for a run that must not end by itself while a test acts on it."""
+    with av.open(path) as template, av.open(target, "w") as output:
+        copies = {stream.index: output.add_stream_from_template(stream) for stream in template.streams}
+        for number in range(times):
+            with av.open(path) as container:
+                shift_s = number * (Fraction(container.duration, av.time_base) + Fraction(1, 10))  # its sound may be longer
+                for packet in container.demux():
+                    if packet.dts is not None:
+                        shift = round(shift_s / packet.time_base)
+                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                        packet.stream = copies[packet.stream.index]
+                        output.mux(packet)
+    return target
+
+
 def write_sound(path: Path, *, codec: str = "aac", end_s: float = 0.5) -> Path:
     """Write a file that has only sound."""
     with av.open(path, "w") as container:

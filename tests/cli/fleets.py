@@ -56,7 +56,9 @@ class Fleet:
         return self.folder / "log.txt"
 
     def log(self) -> list[str]:
-        return self.log_file.read_text().splitlines() if self.log_file.exists() else []
+        """Return the complete lines: one may be being written."""
+        text = self.log_file.read_text() if self.log_file.exists() else ""
+        return text[: text.rfind("\n") + 1].splitlines()
 
     def wait_for(self, *parts: str, after: int = 0) -> float:
         """Wait until the log has a line with each of these parts, after a number of lines; return the time waited."""

@@ -19,7 +19,7 @@ import pytest
 
 from maskstream.cli.archive_worker import finished_frames
 from maskstream.cli.main import main
-from maskstream.fleet.commits import committed_ids
+from maskstream.fleet.commits import committed_ids, is_committed
 from maskstream.fleet.job_progress import FOLDER, JobProgress, read_progress
 from maskstream.fleet.manifest import JobState, Manifest
 from maskstream.sources import FileSource
@@ -116,6 +116,35 @@ class Running:
                         return process
         return None
 
+    def hold(self, name: str) -> tuple[psutil.Process, str] | None:
+        """Stop a worker; return it and the file that it analyses. Between two files it goes on.
+
+        A worker that names an unreadable file may be done with it, and wait for its next one: nothing shows which.
+        """
+        worker = self.worker(name)
+        with suppress(psutil.NoSuchProcess):
+            if worker is not None and has_stopped(worker):
+                beat = read_progress(self.output, name)
+                if beat is not None and not is_committed(self.output, beat.job_id):
+                    return worker, beat.job_id
+                worker.resume()
+        return None
+
+    def held(self, is_wanted: Callable[[], object] = lambda: True) -> psutil.Process:
+        """Wait until a worker is stopped in the middle of a file while something is so."""
+        found: list[psutil.Process] = []
+
+        def hold_one() -> bool:
+            for worker, _ in filter(None, (self.hold(name) for name, _ in self.beats())):
+                if is_wanted() and not found:
+                    found.append(worker)
+                else:
+                    worker.resume()
+            return bool(found)
+
+        assert self.when(hold_one), "the command has ended before"
+        return found[0]
+
     def when(self, condition: Callable[[], object]) -> bool:
         """Wait until something is so, or the command has ended; return whether it is so."""
         waiting = threading.Event()
@@ -124,6 +153,14 @@ class Running:
                 return False
             waiting.wait(0.01)
         return True
+
+
+def has_stopped(process: psutil.Process) -> bool:
+    """Stop a process, which takes a moment where it runs on another core; return False where it has ended instead."""
+    process.suspend()
+    while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+        threading.Event().wait(0.001)
+    return process.status() == psutil.STATUS_STOPPED
 
 
 @contextmanager
@@ -154,11 +191,7 @@ def test_the_results_of_all_files_are_merged(clips: Path, reference: Path) -> No
 def test_two_workers_of_which_one_is_killed_give_the_same_bytes(clips: Path, reference: Path, tmp_path: Path) -> None:
     output = tmp_path / "results"
     with running(output, "--input", clips, "--workers", 2, *QUICK) as archive:
-        assert archive.when(archive.beats)
-        ((name, _), *_) = archive.beats()
-        worker = archive.worker(name)
-        assert worker is not None
-        worker.kill()
+        archive.held().kill()
         assert archive.process.wait(LONGEST_S) == 0
     assert sum(attempts(output)) == CLIPS + 1
     assert same(output, reference)
@@ -191,13 +224,15 @@ def test_a_lost_manifest_analyses_nothing_again(clips: Path, reference: Path, tm
 def test_a_command_that_is_stopped_goes_on_later(clips: Path, reference: Path, tmp_path: Path, how: signal.Signals) -> None:
     output = tmp_path / "results"
     with running(output, "--input", clips, "--workers", 1, *QUICK) as archive_:
-        assert archive_.when(lambda: len(committed_ids(output)) == 1 and archive_.beats())
+        worker = archive_.held(lambda: committed_ids(output))
         with promised(within_s=2.0):
             archive_.process.send_signal(how)
             code = archive_.process.wait(LONGEST_S)
+        with suppress(psutil.NoSuchProcess):
+            worker.resume()  # after SIGKILL, to see that its command is gone
     assert code == (-how if how is signal.SIGKILL else 128 + how)
     committed = len(committed_ids(output))
-    assert 1 <= committed <= CLIPS
+    assert 1 <= committed < CLIPS
     if how is not signal.SIGKILL:
         assert (list(output.glob("??/.*")), (output / FOLDER).exists()) == ([], False)
     assert archive("--input", clips, "--output", output, "--workers", 1, *QUICK).returncode == 0
@@ -353,10 +388,7 @@ def test_random_kills_change_no_byte(demo_frames: list[Frame], tmp_path: Path, w
 
 
 def kill_at_random(archive_: Running, chance: random.Random, most: int, unreadable: set[str]) -> set[str]:
-    """Kill workers at random moments; return the files that they analysed. A worker is stopped first, to know its file.
-
-    A worker that names an unreadable file may be done with it, and wait for its next one: nothing shows which.
-    """
+    """Kill workers at random moments in the middle of a file; return the files."""
     spared = set(unreadable)
     waiting = threading.Event()
     while len(spared - unreadable) < most and archive_.when(
@@ -366,19 +398,12 @@ def kill_at_random(archive_: Running, chance: random.Random, most: int, unreadab
         beats = archive_.beats()
         if not beats:
             continue
-        name, _ = chance.choice(beats)
-        worker = archive_.worker(name)
-        if worker is None:
-            continue
-        with suppress(psutil.NoSuchProcess):
-            worker.suspend()
-            beat = read_progress(archive_.output, name)
-            is_committed = beat is None or (archive_.output / beat.job_id[:2] / beat.job_id).exists()
-            if beat is None or is_committed or beat.job_id in spared:
-                worker.resume()
-            else:
-                spared.add(beat.job_id)
-                worker.kill()
+        held = archive_.hold(chance.choice(beats)[0])
+        if held is not None and held[1] not in spared:
+            spared.add(held[1])
+            held[0].kill()
+        elif held is not None:
+            held[0].resume()
     return spared - unreadable
 
 

@@ -17,8 +17,10 @@ from maskstream.store.schema import FILE_NAME
 from maskstream.store.store import Store
 from tests.certificates import Authority
 from tests.conftest import ROOT
-from tests.receivers import broker, free_port, web_receiver
+from tests.ports import free_port
+from tests.receivers import broker, web_receiver
 from tests.servers import http_server, locked, mjpeg
+from tests.slowness import LONGEST_S
 
 
 def check(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[str]]:
@@ -199,7 +201,7 @@ def test_folders_that_are_read_only_or_full(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=100,
+        timeout=LONGEST_S,
         check=False,
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:

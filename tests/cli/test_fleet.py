@@ -109,8 +109,9 @@ def test_agents_go_on_while_the_supervisor_is_dead_and_nothing_is_lost_or_double
         wait_until(lambda: len(fleet.records()) > before + 5)
         assert not [line for line in fleet.log()[seen:] if " -> " in line]  # no camera moved
         fleet.kill_supervisor()  # in the middle of what it does
+        seen = len(fleet.log())
         fleet.start()
-        wait_until(lambda: len(fleet.log()) > seen + 8)
+        fleet.wait_for(*(f"{node}: its agent runs, and goes on" for node in agents), after=seen)
         stop_and_check(fleet)
         assert "interrupted" not in {records[-1]["cause"] for records in fleet.by_event().values()}
 

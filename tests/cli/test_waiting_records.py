@@ -17,7 +17,8 @@ from maskstream.errors import ConfigError
 from maskstream.events.sink import EventSink
 from maskstream.protocols import Sink
 from tests.events.test_delivery import event, keys
-from tests.receivers import free_port, wait_until, web_receiver
+from tests.ports import free_port
+from tests.receivers import wait_until, web_receiver
 
 
 @contextmanager

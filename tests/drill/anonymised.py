@@ -12,7 +12,7 @@ from tests.drill.cameras import RtspCamera, feeder, one_camera
 from tests.drill.child import Child, child, expect
 from tests.drill.network import BACK_WITHIN_S
 from tests.drill.table import Table
-from tests.servers import free_udp_ports
+from tests.ports import free_udp_ports
 
 _MODEL: Final = ("--set", "detector.short_side=192")
 _FILL: Final = 112

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers import PASSWORD, SYSTEM_PYTHON, USER, announced_port, feed_command, free_udp_ports, running_process
+from tests.ports import free_port, free_udp_ports
+from tests.servers import PASSWORD, SYSTEM_PYTHON, USER, announced_port, feed_command, running_process
 
 FPS = 10
 _HEADERS = 4 + 12 + 2
@@ -23,7 +24,7 @@ class RtspCamera:
     """A camera that can be switched off and on again, at the same address."""
 
     feed_port: int
-    port: int = 0
+    port: int = field(default_factory=free_port)
     role: str = "anyone"
     server: subprocess.Popen[bytes] | None = None
 
@@ -48,12 +49,6 @@ class RtspCamera:
 
     def url(self, path: str = "/cam", login: str = "") -> str:
         return f"rtsp://{login}127.0.0.1:{self.port}{path}"
-
-
-def unused_port() -> int:
-    """Return a port without a server."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        return int(bound.getsockname()[1])
 
 
 @contextmanager

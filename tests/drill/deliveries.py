@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from tests.drill.cameras import RtspCamera, one_camera, unused_port
+from tests.drill.cameras import RtspCamera, one_camera
 from tests.drill.child import Child, child, decoded, expect, lines, namespace
 from tests.drill.table import Table
+from tests.ports import free_port
 from tests.receivers import Posts, web_receiver
 
 _SMALL_DISK: Final = 'mount -t tmpfs -o size=1m tmpfs "{0}"'
@@ -66,7 +67,7 @@ def _full_queue(table: Table, folder: Path, camera: RtspCamera) -> None:
     with table.case("the disk of events.queue is full, then the receiver is down, then both work again", promised) as row:
         disk = folder / "disk"
         disk.mkdir(parents=True)
-        port = unused_port()
+        port = free_port()
         inside = namespace("m", _SMALL_DISK.format(disk))
         with _sending(table, folder, camera, port, disk / "events.db", inside=inside) as run:
             with web_receiver(port) as first:

@@ -9,9 +9,10 @@ import av
 import numpy as np
 import psutil
 
-from tests.drill.cameras import RtspCamera, one_camera, unused_port
+from tests.drill.cameras import RtspCamera, one_camera
 from tests.drill.child import QUICK_MODEL, child, decoded, expect, lasts_s, namespace
 from tests.drill.table import Table
+from tests.ports import free_port
 from tests.servers import LOGIN, PASSWORD
 
 OPEN_TIMEOUT_S: Final = 3.0
@@ -57,7 +58,7 @@ def refusals(table: Table, folder: Path, clip: Path) -> None:
 def refused_alone(table: Table, folder: Path, camera: RtspCamera) -> None:
     """Open a closed port, a camera with another password, and a path that does not exist; each as the only source."""
     cases = {
-        "port refused, alone, with --max-reconnects 1": (f"rtsp://127.0.0.1:{unused_port()}/cam", "was refused"),
+        "port refused, alone, with --max-reconnects 1": (f"rtsp://127.0.0.1:{free_port()}/cam", "was refused"),
         "401, alone": (camera.url(login=f"watchman:{_WRONG}@"), "(401)"),
         "404, alone": (camera.url("/nowhere"), "(404)"),
     }

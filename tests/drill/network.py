@@ -11,10 +11,11 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from tests.drill.cameras import DamagingProxy, RtspCamera, feeder, rtsp_cameras, unused_port
+from tests.drill.cameras import DamagingProxy, RtspCamera, feeder, rtsp_cameras
 from tests.drill.child import QUICK_MODEL, Child, child, decoded, expect
 from tests.drill.table import Table
-from tests.servers import LOGIN, free_udp_ports, silent_server
+from tests.ports import free_port, free_udp_ports
+from tests.servers import LOGIN, silent_server
 
 READ_TIMEOUT_S = 4.0
 LONGEST_PAUSE_S = 3.0
@@ -48,7 +49,7 @@ def scene(table: Table, folder: Path, clip: Path) -> Iterator[Scene]:
         torn = running.enter_context(DamagingProxy(cameras["torn"].port, 0.0001, payload_only=True))
         silent = running.enter_context(silent_server())
         urls = {name: camera.url() for name, camera in cameras.items()} | {
-            "refused": f"rtsp://127.0.0.1:{unused_port()}/cam",
+            "refused": f"rtsp://127.0.0.1:{free_port()}/cam",
             "locked": cameras["locked"].url(login=LOGIN),
             "wrong": cameras["locked"].url(login="watchman:hunter2@"),
             "missing": cameras["steady"].url("/nowhere"),

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import run_stream
 from maskstream.types import BgrImage
 from tests.conftest import DEMO, ROOT
 from tests.end_to_end.test_run_stream import command, decode, run
+from tests.ports import free_port
 from tests.servers import content, http_server, locked, status
 from tests.slowness import LONGEST_S
 from tests.video_files import every, write_sound, write_video
@@ -127,14 +127,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, face_bgr: BgrImage) -> Path
 @pytest.fixture(scope="module")
 def places() -> Iterator[dict[str, str]]:
     """What stands for words in the cases."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = str(taken.getsockname()[1])
     answers = {"/locked.mp4": locked(content(DEMO.read_bytes(), "video/mp4")), "/none.mp4": status(404)}
     with http_server(answers) as address:
         yield {
             "DEMO": str(DEMO),
             "DETECTOR": str(ROOT / "weights" / "face_mobilenet.safetensors"),
-            "REFUSED": refused,
+            "REFUSED": str(free_port()),
             "HOST": address.removeprefix("http://"),
         }
 
@@ -190,7 +188,9 @@ def test_no_mistake_waits_for_the_models(folder: Path, places: dict[str, str]) -
         "        sys.exit(f'{arguments}: {name} is imported')"
     )
     asked = [sys.executable, "-c", code, str(ROOT)]
-    done = subprocess.run(asked, cwd=folder, input=json.dumps(runs), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        asked, cwd=folder, input=json.dumps(runs), capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

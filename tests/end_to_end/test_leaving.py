@@ -12,8 +12,10 @@ from socket import create_server, socket
 import pytest
 
 from tests.command_lines import Forked
+from tests.end_to_end.test_people import records
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command
 from tests.faulty_servers import Client, faulty_server
+from tests.ports import free_port
 from tests.rtsp_camera import RtspCamera, running
 from tests.servers import http_server, mjpeg, silent_server
 from tests.slowness import LONGEST_S, promised
@@ -58,9 +60,7 @@ def stopping_mjpeg() -> Iterator[str]:
 
 @contextmanager
 def closed_port() -> Iterator[str]:
-    with create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    yield f"127.0.0.1:{port}"
+    yield f"127.0.0.1:{free_port()}"
 
 
 CAMERAS: dict[str, tuple[Callable[[], Address], str]] = {
@@ -101,8 +101,7 @@ def leave(folder: Path, cameras: dict[str, str], number: signal.Signals) -> int:
 
 
 def seen(status: Path) -> set[tuple[str, str]]:
-    changes = [json.loads(line) for line in status.read_text().splitlines()] if status.exists() else []
-    return {(change["source"], change["state"]) for change in changes}
+    return {(change["source"], change["state"]) for change in records(status)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit into the queue of a port")

@@ -3,6 +3,7 @@
 import hmac
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from tests import command_lines
 from tests.command_lines import Forked
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import command, run
-from tests.receivers import broker, free_port, subscriber, wait_until, web_receiver
+from tests.ports import free_port
+from tests.receivers import broker, subscriber, wait_until, web_receiver
+from tests.video_files import repeated
 
 SECRET = "between us"
 DOWN_S = 30.0
@@ -116,14 +119,15 @@ def test_zones_leave_others_out_and_are_named(tmp_path: Path) -> None:
 def test_a_program_that_is_killed_and_started_again_loses_nothing(tmp_path: Path, system_tool: Callable[[str], str]) -> None:
     """The web server is down for 30 s; the program is killed in the middle of an event; the broker says so."""
     web_port, mqtt_port = free_port(), free_port()
+    clip = repeated(DEMO, 20, tmp_path / "clip.mp4")  # two minutes, so that it does not end before it is killed
     told = tmp_path / "events.jsonl"
     webhook = f"{{url: 'http://127.0.0.1:{web_port}/hook', secret: '${{HOOK_SECRET}}'}}"
     job = command(
-        *("--source", DEMO, "--realtime", "--events", told, "--quiet", "--set", f"events.webhooks=[{webhook}]"),
+        *("--source", clip, "--realtime", "--events", told, "--quiet", "--set", f"events.webhooks=[{webhook}]"),
         *("--set", f"events.mqtt=mqtt://127.0.0.1:{mqtt_port}", "--set", "events.min_seconds=0.3"),
     )
     environment = {**os.environ, "HOOK_SECRET": SECRET, "XDG_STATE_HOME": str(tmp_path / "state")}
-    camera = str(DEMO).replace("/", "%2F")
+    camera = str(clip).replace("/", "%2F")
     status, events = f"maskstream/{camera}/status", f"maskstream/{camera}/events"
     with broker(system_tool("mosquitto"), tmp_path, mqtt_port), subscriber(mqtt_port) as heard:
         with Forked(job, env=environment) as program:
@@ -133,6 +137,7 @@ def test_a_program_that_is_killed_and_started_again_loses_nothing(tmp_path: Path
         wait_until(lambda: heard.on(status)[-1:] == ["offline"])
         down_until_s = monotonic() + DOWN_S
         before = records(told)
+        shutil.copy(DEMO, clip)
         assert command_lines.run(job, env=environment).returncode == 0
         sleep(max(0.0, down_until_s - monotonic()))
         with web_receiver(web_port) as posts:

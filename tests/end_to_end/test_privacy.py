@@ -14,7 +14,7 @@ from maskstream.io.files import readable_by
 from maskstream.sinks.screenshots import save_snapshot
 from maskstream.types import BgrImage
 from tests.conftest import DEMO
-from tests.receivers import free_port
+from tests.ports import free_port
 from tests.schemas import check_lines, validator
 
 pytestmark = pytest.mark.usefixtures("signals")

@@ -24,7 +24,7 @@ from tests import command_lines
 from tests.command_lines import ROOT, Forked
 from tests.conftest import DEMO
 from tests.slowness import LONGEST_S, promised
-from tests.video_files import every, write_video
+from tests.video_files import every, repeated, write_video
 
 LEAVES_WITHIN_S = 3.0
 
@@ -136,9 +136,9 @@ def test_a_closed_pipe_ends_the_run_quietly() -> None:
 
 @contextmanager
 def recording(out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A run that has already written some records."""
-    records = out.with_suffix(".jsonl")
-    arguments = command("--source", DEMO, "--output", out, "--jsonl", records, "--quiet")
+    """A run that has already written some records, of two minutes of video."""
+    records, clip = out.with_suffix(".jsonl"), repeated(DEMO, 20, out.with_name("clip.mp4"))
+    arguments = command("--source", clip, "--output", out, "--jsonl", records, "--quiet")
     with Forked(arguments, stderr=subprocess.PIPE) as process:
         try:
             wait_for_records(process, records, 20)

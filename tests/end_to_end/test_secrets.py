@@ -13,7 +13,7 @@ import pytest
 from tests.command_lines import ROOT
 from tests.end_to_end.test_run_stream import run
 from tests.servers import http_server, mjpeg, silent_server
-from tests.slowness import LONGEST_S
+from tests.slowness import LONGEST_S, slowness
 
 QUERY, TOKEN, WORD = "qu3ry-s3cret", "Zq9tOk3n8In7ThE6Path5", "w0rd-s3cret"
 SECRETS = (QUERY, TOKEN, WORD)
@@ -73,7 +73,8 @@ def test_no_file_and_no_line_holds_them(tmp_path: Path) -> None:
             for name in ("jsonl", "csv", "status", "events", "summary")
             for part in (f"--{name}", out / f"{name}.{'json' if name == 'summary' else 'txt'}")
         ]
-        quick = ["detector.short_side=64", "network.open_timeout_s=1", "stream.health_s=0.2", f"events.queue={out / 'events.db'}"]
+        quick = ["detector.short_side=64", f"network.open_timeout_s={slowness():.1f}", "stream.health_s=0.2"]
+        quick += [f"events.queue={out / 'events.db'}"]
         settings = [part for setting in quick for part in ("--set", setting)]
         done = run(*sources, *outputs, "--output", out / "video", "--max-reconnects", "1", "--log-level", "TRACE", *settings)
     assert done.returncode == 3, done.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import DEMO, ROOT
 from tests.models.tiny import save_resnet
+from tests.slowness import LONGEST_S
 from tools import export as export_tool
 
 _RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); import run_stream; code = run_stream.main(); "
@@ -18,7 +19,7 @@ _LIGHT = "import argparse, cv2, av, pydantic, yaml, loguru, rich.console"
 
 def child(code: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     asked = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 def test_the_main_job_needs_neither_pytorch_nor_a_web_server(tmp_path: Path) -> None:

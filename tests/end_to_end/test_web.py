@@ -27,7 +27,7 @@ from tests.servers import http_server, mjpeg
 from tests.slowness import LONGEST_S, promised
 from tests.web.site import PASSWORD, QUICK
 
-ADDRESS = re.compile(r"dashboard: (https?://\S+)")
+ADDRESS = re.compile(r"dashboard: (https?://\S+)\n")
 
 
 MAIN = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from maskstream.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import DEMO, ROOT
 from tests.end_to_end.test_run_stream import decode
+from tests.slowness import LONGEST_S
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def called(environment: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [str(environment / "bin" / "maskstream"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=dict(os.environ))
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False, env=dict(os.environ))
 
 
 def test_it_holds_every_module_and_all_that_comes_with_the_program(wheel: Path) -> None:

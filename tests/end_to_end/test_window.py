@@ -16,6 +16,10 @@ from tests.conftest import DEMO, ROOT
 from tests.displays import Display
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, run, wait_for_records
 from tests.slowness import LONGEST_S, promised
+from tests.video_files import repeated
+
+TIMES, FRAMES = 20, 150
+"""Of the demo clip: two minutes, so that no run ends before its keys are pressed."""
 
 
 @contextmanager
@@ -70,7 +74,8 @@ def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_path: Path) -> None:
-    asked = command("--source", DEMO, "--show", "--jsonl", "faces.jsonl", "--output", "out.mp4")
+    clip = repeated(DEMO, TIMES, tmp_path / "clip.mp4")
+    asked = command("--source", clip, "--show", "--jsonl", "faces.jsonl", "--output", "out.mp4")
     with running(asked, display, tmp_path) as process:
         wait_for_records(process, tmp_path / "faces.jsonl", 3)
         display.press("space")
@@ -79,7 +84,7 @@ def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_
             before = now
             time.sleep(1)
         assert process.poll() is None
-        assert before.count("\n") < 150
+        assert before.count("\n") < TIMES * FRAMES
         display.press("space")
         wait_for_records(process, tmp_path / "faces.jsonl", before.count("\n") + 3)
         display.press("space")
@@ -90,8 +95,8 @@ def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_
 
 @pytest.mark.slow
 def test_several_sources_share_the_window(display: Display, tmp_path: Path) -> None:
-    cameras = tmp_path / "cameras.yaml"
-    cameras.write_text(f"- {{name: one, url: {DEMO}}}\n- {{name: two, url: {DEMO}}}\n")
+    cameras, clip = tmp_path / "cameras.yaml", repeated(DEMO, TIMES, tmp_path / "clip.mp4")
+    cameras.write_text(f"- {{name: one, url: {clip}}}\n- {{name: two, url: {clip}}}\n")
     with running(command("--source", cameras, "--show", "--jsonl", "faces.jsonl"), display, tmp_path) as process:
         wait_for_records(process, tmp_path / "faces.jsonl", 6)
         width, height = display.size()

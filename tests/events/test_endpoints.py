@@ -15,7 +15,8 @@ from maskstream.events.endpoints import explain_failure, tls_context
 from maskstream.events.messages import QueuedMessage
 from maskstream.events.mqtt import Mqtt
 from maskstream.events.webhook import Webhook
-from tests.receivers import Authority, answers, authority, broker, free_port, subscriber, wait_until, web_receiver
+from tests.ports import free_port
+from tests.receivers import Authority, answers, authority, broker, subscriber, wait_until, web_receiver
 
 MESSAGE = QueuedMessage("door", "e1-0", b"{}")
 

@@ -8,7 +8,8 @@ import pytest
 from maskstream.events.mqtt_broker import Broker
 from maskstream.events.reachability import broker_problem, webhook_problem
 from tests.certificates import Authority
-from tests.receivers import broker, free_port, old_broker_in_front, subscriber, web_receiver
+from tests.ports import free_port
+from tests.receivers import broker, old_broker_in_front, subscriber, web_receiver
 from tests.servers import http_server, silent_server, status
 
 

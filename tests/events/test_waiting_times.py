@@ -5,7 +5,8 @@ from pathlib import Path
 from maskstream.events.waiting_times import WaitingTimes
 from tests.clocks import HastyClock
 from tests.events.test_delivery import delivery, event
-from tests.receivers import free_port, wait_until, web_receiver
+from tests.ports import free_port
+from tests.receivers import wait_until, web_receiver
 
 
 def test_the_oldest_record_and_the_number_are_known() -> None:

@@ -10,6 +10,7 @@ from time import monotonic
 
 import psutil
 
+from maskstream.fleet.commits import is_committed
 from maskstream.fleet.job_progress import read_progress
 from tests.command_lines import ROOT
 from tests.slowness import LONGEST_S
@@ -79,7 +80,7 @@ class Killer:
         for number, name in workers:
             os.kill(number, signal.SIGSTOP)  # it must not begin with another file before it is killed
             progress = read_progress(self.output, name)
-            if progress is not None and progress.job_id not in self._hit:
+            if progress is not None and progress.job_id not in self._hit and not is_committed(self.output, progress.job_id):
                 self._hit.add(progress.job_id)
                 os.kill(number, signal.SIGKILL)
                 self.killed += 1

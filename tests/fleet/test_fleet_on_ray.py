@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -216,13 +217,15 @@ def test_nodes_that_do_not_fit_take_no_cameras_and_a_fast_clock_does_not_matter(
     try:
         with fleet_on_ray(tmp_path, raylets, cameras, where={"a": ["fast"], "b": ["fast"]}) as fleet:
             told = f"older: has version 9.9.0, the supervisor {__version__}; install the same on both"
-            fleet.wait_for(told, "empty: takes no cameras: ", "fast: its clock is 300 s ahead of that of the supervisor")
+            fleet.wait_for(told, "empty: takes no cameras: ", "fast: its clock is ")
+            (ahead,) = re.findall(r"fast: its clock is (\d+) s ahead of that of the supervisor", "\n".join(fleet.log()))
+            assert abs(int(ahead) - 300) <= 1  # an answer may take a second
             wait_for_events(fleet, CAMERAS)
             stop_and_check(fleet)
             assert [line for line in fleet.log() if "empty does not answer" in line] == []
             begins = [records[0] for records in fleet.by_event().values()]
-            first_s = {camera: min(utc_s(each["began_utc"]) for each in begins if each["source"] == camera) for camera in "ac"}
-            assert 250 < first_s["a"] - first_s["c"] < 350
+            last_s = {camera: max(utc_s(each["began_utc"]) for each in begins if each["source"] == camera) for camera in "ac"}
+            assert 250 < last_s["a"] - last_s["c"] < 350  # both were watched to the end, but not from the same moment on
             assert fleet.placed().keys().isdisjoint({"older", "empty"})
             assert_watched_all_the_time(fleet, list(CAMERAS))
     finally:

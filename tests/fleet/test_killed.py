@@ -12,7 +12,8 @@ import pytest
 
 from maskstream.store.store import Store
 from tests.command_lines import ROOT
-from tests.receivers import broker, free_port, subscriber, wait_until, web_receiver
+from tests.ports import free_port
+from tests.receivers import broker, subscriber, wait_until, web_receiver
 
 
 def killed(folder: Path, rounds: int, *addresses: str) -> list[list[str]]:

@@ -2,9 +2,8 @@
 
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from socket import AF_INET, SOCK_STREAM, socket
 from threading import Event
 
 import psutil
@@ -12,7 +11,8 @@ import psutil
 from tests.certificates import self_signed
 from tests.inputs.table import DEMO, Row, Scene
 from tests.inputs.web import ONCE
-from tests.servers import LOGIN, free_udp_ports, rtsp_server
+from tests.ports import free_port, free_udp_ports
+from tests.servers import LOGIN, rtsp_server
 from tests.slowness import LONGEST_S
 
 WATCHED = f"--max-frames 100 {ONCE}"
@@ -70,12 +70,6 @@ def free_udp_port() -> int:
     return free_udp_ports(1)[0]
 
 
-def free_tcp_port() -> int:
-    with closing(socket(AF_INET, SOCK_STREAM)) as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
 def sent(name: str, source: str, scene: Scene, options: str = WATCHED) -> Row:
     return Row(name, source, options, scene=scene, made="`ffmpeg -re` sends the demo clip", frames=SOME, people=6)
 
@@ -95,7 +89,7 @@ LIVE = [
     sent(
         "RTMP",
         "rtmp://127.0.0.1:{}/live/cam",
-        sender("-f", "flv", "-listen", "1", "rtmp://127.0.0.1:PORT/live/cam", port=free_tcp_port),
+        sender("-f", "flv", "-listen", "1", "rtmp://127.0.0.1:PORT/live/cam", port=free_port),
     ),
     sent("SRT", "srt://127.0.0.1:{}", sender(*TS, "srt://127.0.0.1:PORT?mode=listener", port=free_udp_port)),
     sent("UDP", "udp://127.0.0.1:{}", sender(*TS, "udp://127.0.0.1:PORT?pkt_size=1316", port=free_udp_port)),
@@ -110,7 +104,7 @@ LIVE = [
         "camera.sdp",
         sender("-f", "rtp", "-sdp_file", "camera.sdp", "rtp://127.0.0.1:PORT?pkt_size=1200", port=free_udp_port),
     ),
-    sent("TCP", "tcp://127.0.0.1:{}", sender(*TS, "tcp://127.0.0.1:PORT?listen=1", port=free_tcp_port)),
+    sent("TCP", "tcp://127.0.0.1:{}", sender(*TS, "tcp://127.0.0.1:PORT?listen=1", port=free_port)),
     Row("RTMP, no server", "rtmp://127.0.0.1:9/live/cam", ONCE, code=3, says="refused"),
     Row("TCP, no server", "tcp://127.0.0.1:9", ONCE, code=3, says="refused"),
     Row("SRT, no server", "srt://127.0.0.1:9", f"{ONCE} --set network.open_timeout_s=3", code=3),

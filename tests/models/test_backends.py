@@ -29,6 +29,7 @@ from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame
 from tests import command_lines
 from tests.command_lines import ROOT
 from tests.models.tiny import save_resnet
+from tests.slowness import LONGEST_S
 from tools import export as export_tool
 
 CPU = "cpu"
@@ -153,7 +154,7 @@ def test_programs_that_start_for_the_first_time_together_do_not_disturb_each_oth
     asked = [sys.executable, "-c", code, str(ROOT)]
     running = [subprocess.Popen(asked, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(4)]
     for process in running:
-        process.communicate(timeout=120)
+        process.communicate(timeout=LONGEST_S)
     assert [process.returncode for process in running] == [0] * 4
     assert {path.suffix for path in tmp_path.rglob("*.*")} == {".compiled"}
 

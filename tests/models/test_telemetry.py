@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.outside import environment
+from tests.slowness import LONGEST_S
 
 WATCHED = """
 import os
@@ -27,7 +28,7 @@ print(asked)
 
 def child(code: str, home: Path) -> str:
     command = [sys.executable, "-c", WATCHED + code + IMPORTED, str(ROOT)]
-    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=LONGEST_S, check=True).stdout
 
 
 @pytest.mark.parametrize(("package", "name"), [("openvino", "Core"), ("onnxruntime", "InferenceSession")])

@@ -32,7 +32,7 @@ _YOLO_BODY = [[-1, 1, "Conv", [channels, 3, stride]] for channels, stride in ((1
 
 
 def save_tiny_clip(path: Path) -> Path:
-    """Write the state dict of a CLIP with random weights, `.pt` or `.safetensors`, and its architecture, which open_clip is told."""
+    """Write the state dict of a CLIP with random weights, `.pt` or `.safetensors`, and its architecture; open_clip is told it."""
     import open_clip
 
     config = path.with_name(f"{CLIP_NAME}.json")  # always written: a test may give it to another process

@@ -318,7 +318,7 @@ def test_each_image_is_shown_for_picture_s(open_window: OpenWindow) -> None:
 def test_space_holds_an_image(open_window: OpenWindow) -> None:
     info = SourceInfo("folder", *SIZE, live=False, images=("a.png", "b.png"))
     images = [frame_of("folder", colour, file="a.png") for colour in (RED, GREEN)]
-    picture_s = 1.5 * slowness()
+    picture_s = 3 * slowness()  # within which the key must be pressed
     window = open_window(info, items=tuple(images), picture_s=picture_s)
     window.press("space")
     sleep(picture_s + 0.5)

@@ -10,8 +10,8 @@ from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import UrlSource
 from maskstream.sources.connection_errors import proxy_of
-from tests.drill.cameras import unused_port
 from tests.faulty_servers import Client, FaultyServer
+from tests.ports import free_port
 from tests.servers import content, http_server
 from tests.video_files import every, write_video
 
@@ -37,7 +37,7 @@ def refusal(url: str) -> str:
 
 @pytest.mark.parametrize("scheme", ["http", "https", "rtsps"])
 def test_a_proxy_that_does_not_run(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = f"127.0.0.1:{unused_port()}"
+    proxy = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("http_proxy", f"http://me:pr0xy-secret@{proxy}")
     assert refusal(f"{scheme}://camera.invalid/live") == (
         f"the proxy http://***@{proxy} (environment variable http_proxy) refused the connection; {ADVICE}"
@@ -85,7 +85,7 @@ def test_a_proxy_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_errors_of_the_camera_do_not_mention_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = write_video(tmp_path / "clip.mp4", every(0.04, 5), size=(160, 120))
     with http_server({"/clip.mp4": content(clip.read_bytes(), "video/mp4")}) as address:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
         monkeypatch.setenv("no_proxy", "example.org, 127.0.0.1")
         with closing(UrlSource(f"{address}/clip.mp4", network())) as source:
             assert len(list(source)) == 5

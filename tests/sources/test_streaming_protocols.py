@@ -24,8 +24,9 @@ from maskstream.sources.url_parts import SCHEMES
 from maskstream.types import Frame
 from tests.certificates import self_signed
 from tests.command_lines import ROOT
-from tests.senders import answering, free_tcp_port, rtmp_refusal, sending
-from tests.servers import free_udp_ports, running_process
+from tests.ports import free_port, free_udp_ports
+from tests.senders import answering, rtmp_refusal, sending
+from tests.servers import running_process
 from tests.slowness import LONGEST_S
 from tests.video_files import every, grey_index, write_video
 
@@ -171,7 +172,7 @@ def test_a_description_without_video_is_reported(tmp_path: Path) -> None:
 
 
 def test_rtmp_is_read_to_its_end(clip: Path, system_tool: Callable[[str], str]) -> None:
-    port = free_tcp_port()
+    port = free_port()
     command = [system_tool("ffmpeg"), "-v", "error", "-i", str(clip), "-c", "copy", "-f", "flv", "-listen", "1"]
     with running_process([*command, f"rtmp://127.0.0.1:{port}/live/x"]):
         frames = list(_opened(f"rtmp://127.0.0.1:{port}/live/x"))
@@ -218,7 +219,7 @@ def test_the_certificate_of_an_rtmps_server_is_checked(system_tool: Callable[[st
 
 
 def test_an_rtmp_server_that_does_not_run_may_come_back() -> None:
-    refused = refusal(f"rtmp://127.0.0.1:{free_tcp_port()}/live/x")
+    refused = refusal(f"rtmp://127.0.0.1:{free_port()}/live/x")
     assert not isinstance(refused, SourceRefused)
     assert "the connection was refused" in str(refused)
 

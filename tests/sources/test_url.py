@@ -382,10 +382,11 @@ def test_a_silent_server_is_lost(web: str, path: str) -> None:
 def test_video_that_stops_is_lost_although_audio_continues(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.ts", every(0.04, 50), size=SIZE, audio=("aac", 0.0, 8.0))
     with http_server({"/live": stream(path.read_bytes(), "video/mp2t", lasts_s=6)}) as address:
-        reason, frames, after_s = loss(f"{address}/live", network(read_s=0.5))
-    assert "no frame within 0.5 s" in reason
+        limit_s = round(0.5 * slowness(), 1)  # between two frames that arrive, less passes on a busy machine too
+        reason, frames, after_s = loss(f"{address}/live", network(read_s=limit_s))
+    assert f"no frame within {limit_s:g} s" in reason
     assert frames > 40
-    assert after_s < 1.5 * slowness()
+    assert after_s < limit_s + slowness()
 
 
 def without_first_image(path: Path, key_every: int) -> bytes:

@@ -6,25 +6,26 @@ import sys
 from contextlib import closing
 from pathlib import Path
 from subprocess import DEVNULL
-from time import monotonic, sleep
 
 import pytest
 
 from maskstream.store.store import Store
 from tests.command_lines import ROOT, Forked, run
 from tests.conftest import DEMO
+from tests.receivers import wait_until
 from tests.slowness import LONGEST_S
 from tests.store.made import CHEAP
+from tests.video_files import repeated
 
 QUICK = ("--set", "detector.short_side=96", "--set", "events.labels=[mask, no_mask]", "--set", "events.min_evidence=0")
 
 
-def command(folder: Path, *options: str) -> list[str]:
+def command(folder: Path, *options: str, source: Path = DEMO) -> list[str]:
     return [
         sys.executable,
         str(ROOT / "run_stream.py"),
         "--source",
-        str(DEMO),
+        str(source),
         "--quiet",
         "--set",
         f"store.folder={folder}",
@@ -61,26 +62,23 @@ def test_a_store_that_cannot_be_used_ends_the_start(fault: object, code: int, wh
     assert path.read_bytes() == before
 
 
-def wait_for_open_event(folder: Path) -> str:
-    """Return the id of an event that the running program has stored and not ended."""
-    until_s = monotonic() + LONGEST_S
-    while monotonic() < until_s:
-        if (folder / "maskstream.db").exists():
-            with Store(folder, cost=CHEAP) as store:
-                found = store.events.page(cameras=None, is_open=True).events
-            if found:
-                return found[0].event_id
-        sleep(0.05)
-    raise AssertionError("the program has stored no event")
+def open_events(folder: Path) -> list[str]:
+    """Return the ids of the events that are stored and have not ended."""
+    if not (folder / "maskstream.db").exists():
+        return []
+    with Store(folder, cost=CHEAP) as store:
+        return [event.event_id for event in store.events.page(cameras=None, is_open=True).events]
 
 
 @pytest.mark.slow
 def test_the_next_run_ends_the_events_of_a_killed_run(tmp_path: Path) -> None:
-    with Forked(command(tmp_path, "--realtime", *QUICK), stdout=DEVNULL, stderr=DEVNULL) as killed:
-        event_id = wait_for_open_event(tmp_path)
+    clip = repeated(DEMO, 20, tmp_path / "clip.mp4")  # two minutes, so that it does not end before it is killed
+    with Forked(command(tmp_path, "--realtime", *QUICK, source=clip), stdout=DEVNULL, stderr=DEVNULL) as killed:
+        wait_until(lambda: open_events(tmp_path) != [])
         killed.send_signal(signal.SIGKILL)
         assert killed.wait(LONGEST_S) == -signal.SIGKILL
-    assert run(command(tmp_path, "--max-frames", "2", *QUICK)).returncode == 0
+    event_id, *_ = open_events(tmp_path)  # one that was open when it was killed
+    assert run(command(tmp_path, "--max-frames", "2", *QUICK, source=clip)).returncode == 0
     with Store(tmp_path, cost=CHEAP) as store:
         event = store.events.get(event_id)
         assert event is not None

@@ -7,6 +7,7 @@ from maskstream.errors import ConfigError
 from maskstream.store.passwords import ScryptCost, checked_password, generated_password, hash_password, is_password, no_password
 from maskstream.store.roles import Role, User
 from maskstream.store.store import Store
+from tests.slowness import LONGEST_S
 from tests.store.made import CHEAP, PASSWORD
 
 
@@ -118,7 +119,7 @@ def test_two_passwords_are_checked_at_once(store: Store, monkeypatch: pytest.Mon
     def observed(password: str, stored: str) -> bool:
         running.append(1)
         most.append(len(running))
-        together.wait(10)
+        together.wait(LONGEST_S)
         running.pop()
         return is_password(password, stored)
 

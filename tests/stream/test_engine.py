@@ -24,6 +24,8 @@ from tests.inference.test_analyzer import GivenClassifier, GivenDetector
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, promised
 
+_ACTS = "acts when something holds"
+
 
 class ListSource:
     """Frames out of memory, with an error at the end where one is given."""
@@ -128,7 +130,7 @@ def when(holds: Callable[[], bool], act: Callable[[], object]) -> None:
         wait_until(holds)
         act()
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait, name=_ACTS, daemon=True).start()
 
 
 def within(seconds: float, act: Callable[[], object]) -> None:
@@ -143,6 +145,9 @@ def within(seconds: float, act: Callable[[], object]) -> None:
 def _no_thread_stays() -> Iterator[None]:
     before = threading.active_count()
     yield
+    for thread in threading.enumerate():
+        if thread.name == _ACTS:  # it has acted, and may not have ended yet
+            thread.join(LONGEST_S)
     assert threading.active_count() <= before
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from maskstream.training.loop import Trainer
 from maskstream.training.task import Run
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
+from tests.receivers import wait_until
 from tests.slowness import LONGEST_S
 from tests.training.lines import LineTask
 
@@ -256,10 +256,8 @@ def environment() -> dict[str, str]:
 def test_a_real_kill_loses_nothing_but_time(tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
-    with Forked(child(folder), env=environment() | {"SLOW": "1"}, stderr=subprocess.DEVNULL) as process:
-        until = time.monotonic() + LONGEST_S
-        while not (folder / "state.pt").exists() and time.monotonic() < until:
-            time.sleep(0.02)
+    with Forked(child(folder), env=environment() | {"HANGS_AT": "3"}, stderr=subprocess.DEVNULL) as process:
+        wait_until((folder / "state.pt").exists)
         process.send_signal(signal.SIGKILL)
     assert not (folder / "line.safetensors").exists()
     done = command_lines.run(child(folder), env=environment())

@@ -7,14 +7,19 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, StorageState, WebSocket
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, StorageState, WebSocket, expect
+
+from tests.slowness import LONGEST_S
 
 _REPORT = """
 addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
 """
 _REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
+_LONGEST_MS = 1000 * LONGEST_S
 PHONE = (390, 844)
 DESK = (1280, 800)
+
+expect.set_options(timeout=_LONGEST_MS)  # for all tests of this process
 
 
 @contextmanager
@@ -48,6 +53,7 @@ def opened(
         locale=locale,
         ignore_https_errors=True,
     )
+    context.set_default_timeout(_LONGEST_MS)
     context.add_init_script(_REPORT)
     complaints: list[str] = []
     hosts: set[str] = set()
@@ -79,7 +85,7 @@ def opened(
 
 def signed_in(url: str, name: str, password: str) -> StorageState:
     """Log in without a page, and return the cookie."""
-    with httpx.Client(base_url=url, headers={"origin": url}, trust_env=False) as client:
+    with httpx.Client(base_url=url, headers={"origin": url}, trust_env=False, timeout=LONGEST_S) as client:
         client.post("/api/v1/session", json={"name": name, "password": password}).raise_for_status()
         [(key, value)] = client.cookies.items()
     cookie: Any = {

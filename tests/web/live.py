@@ -24,9 +24,10 @@ from maskstream.types import BgrImage, Frame, FrameResult, Label, Output
 from maskstream.web.live_sink import LiveSink
 from maskstream.web.live_view import LiveView
 from tests.conftest import make_face, make_frame
+from tests.slowness import LONGEST_S
 from tests.web.site import Site
 
-WITHIN_S = 60.0
+WITHIN_S = LONGEST_S
 
 
 class FedView:
@@ -140,6 +141,13 @@ def watcher(site: Site, client: httpx.Client, **options: Any) -> Iterator[Watche
     if cookies:
         headers["cookie"] = cookies
     url = site.url.replace("http", "ws", 1) + "/api/v1/live"
-    options = {"compression": None, "proxy": None, "ping_interval": None, "close_timeout": 2, **options}
+    options = {
+        "compression": None,
+        "proxy": None,
+        "ping_interval": None,
+        "close_timeout": 2,
+        "open_timeout": LONGEST_S,
+        **options,
+    }
     with connect(url, additional_headers=headers, **options) as connection:
         yield Watcher(connection)

@@ -19,12 +19,13 @@ from maskstream.web.context import WebContext
 from maskstream.web.listening import listen
 from maskstream.web.live_view import LiveView
 from maskstream.web.server import WebServer
+from tests.slowness import LONGEST_S
 
 PASSWORD: Final = "correct horse battery"
 QUICK: Final = ScryptCost(n=2**4, r=8, p=1)
 """Hashes that cost nothing."""
-_PLAIN: Final[dict[str, Any]] = {"trust_env": False, "verify": False}
-"""No proxy; reading the authorities of the system would take longer than the requests."""
+_PLAIN: Final[dict[str, Any]] = {"trust_env": False, "verify": False, "timeout": LONGEST_S}
+"""No proxy; reading the authorities of the system would take longer than the requests. Not the five seconds of httpx."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from maskstream.web.live_view import LiveView
 from tests.certificates import Authority
 from tests.command_lines import Forked
 from tests.conftest import DEMO, ROOT
-from tests.receivers import free_port, wait_until
+from tests.ports import free_port
+from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, slowness
 from tests.store.made import event
 from tests.web.browser import DESK, PHONE, focused, go, opened, signed_in
@@ -33,7 +34,6 @@ pytestmark = pytest.mark.slow
 
 LONGEST_MS = 1000 * LONGEST_S
 PAGES = ("#/now", "#/now/entrance", "#/events?period=all", "#/cameras", "#/cameras/entrance/zones", "#/system", "#/audit")
-expect.set_options(timeout=60_000)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Dashboard:
 
     def get(self, path: str, user: str) -> httpx.Response:
         cookie = self.states[user]["cookies"][0]
-        return httpx.get(f"{self.url}{path}", cookies={cookie["name"]: cookie["value"]}, trust_env=False)
+        cookies = {cookie["name"]: cookie["value"]}
+        return httpx.get(f"{self.url}{path}", cookies=cookies, trust_env=False, timeout=LONGEST_S)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from maskstream.web.list_refusal import CameraListError, Refusal
 from tests.clocks import ManualClock
 from tests.conftest import ROOT
 from tests.disks import files_at_most
+from tests.slowness import LONGEST_S
 
 SQUARE = ((0, 0), (1, 0), (1, 1), (0, 1))
 TEXT = """\
@@ -374,7 +375,7 @@ def test_full_and_read_only_disks_and_a_mounted_file(path: Path, tmp_path: Path)
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=100,
+        timeout=LONGEST_S,
         check=False,
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:

@@ -18,8 +18,6 @@ from tests.web.site import PASSWORD, Site, fleet_context, running_site
 
 pytestmark = pytest.mark.slow
 
-expect.set_options(timeout=60_000)
-
 
 @dataclass
 class Supervisor:

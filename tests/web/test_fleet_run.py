@@ -18,15 +18,14 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from maskstream.store.roles import Role
 from maskstream.store.store import Store
 from tests.conftest import DEMO, ROOT
-from tests.receivers import free_port, wait_until
+from tests.ports import free_port
+from tests.receivers import wait_until
 from tests.slowness import LONGEST_S
 from tests.web.browser import go, opened, signed_in
 from tests.web.demo_cameras import demo_cameras, demo_jpegs
 from tests.web.site import PASSWORD, QUICK
 
 pytestmark = pytest.mark.slow
-
-expect.set_options(timeout=1000 * LONGEST_S)
 
 
 @dataclass
@@ -63,7 +62,9 @@ class Fleet:
 
     def events(self, **query: str) -> list[dict[str, Any]]:
         cookie = signed_in(self.url, "anna", PASSWORD)["cookies"][0]
-        answer = httpx.get(f"{self.url}/api/v1/events", params=query, cookies={cookie["name"]: cookie["value"]}, trust_env=False)
+        cookies = {cookie["name"]: cookie["value"]}
+        url = f"{self.url}/api/v1/events"
+        answer = httpx.get(url, params=query, cookies=cookies, trust_env=False, timeout=LONGEST_S)
         found: list[dict[str, Any]] = answer.json()["events"]
         return found
 

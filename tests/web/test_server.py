@@ -20,7 +20,7 @@ from maskstream.store.roles import Role
 from maskstream.web.requests import access_of
 from maskstream.web.route import Route
 from maskstream.web.routes import ROUTES
-from tests.slowness import promised
+from tests.slowness import LONGEST_S, promised
 from tests.web.site import Site, running_site
 
 CHUNK = bytes(1 << 20)
@@ -107,7 +107,7 @@ def test_it_ends_in_bounded_time_with_clients_of_every_kind(site: Site, token: s
             site.server.stop()
         assert not site.server.is_running
         with pytest.raises(ConnectionClosed):
-            quiet.recv(timeout=10)
+            quiet.recv(timeout=LONGEST_S)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)))
     with socket.create_server((host, int(port))):  # the port is free
@@ -122,7 +122,7 @@ def test_stopping_twice_or_before_the_start_does_no_harm(site: Site) -> None:
 def test_signal_handlers_are_left_alone(site: Site) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
-    httpx.get(site.url, trust_env=False, verify=False)
+    httpx.get(site.url, trust_env=False, verify=False, timeout=LONGEST_S)
     assert [signal.getsignal(number) for number in numbers] == before
     site.server.stop()
     assert [signal.getsignal(number) for number in numbers] == before
@@ -131,9 +131,10 @@ def test_signal_handlers_are_left_alone(site: Site) -> None:
 def test_no_thread_is_left(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with running_site(tmp_path / "store") as site:
-        assert httpx.get(f"{site.url}/api/v1/session", trust_env=False, verify=False).status_code == 401
+        answer = httpx.get(f"{site.url}/api/v1/session", trust_env=False, verify=False, timeout=LONGEST_S)
+        assert answer.status_code == 401
     for thread in set(threading.enumerate()) - before:
-        thread.join(20)
+        thread.join(LONGEST_S)
         assert not thread.is_alive(), thread
 
 
@@ -158,10 +159,10 @@ def test_a_websocket_ends_with_its_session(tmp_path: Path, monkeypatch: pytest.M
         cookie = f"session={browser.cookies['session']}"
         with opened(site, "/echo", cookie=cookie, origin=site.url) as websocket:
             websocket.send("here")
-            assert websocket.recv(timeout=10) == "admin: here"
+            assert websocket.recv(timeout=LONGEST_S) == "admin: here"
             assert browser.delete("/api/v1/session").status_code == 204
             with pytest.raises(ConnectionClosed) as closed:
-                websocket.recv(timeout=60)
+                websocket.recv(timeout=LONGEST_S)
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4401, "the session has ended")
         browser.close()
@@ -169,7 +170,7 @@ def test_a_websocket_ends_with_its_session(tmp_path: Path, monkeypatch: pytest.M
 
 def test_an_error_after_the_handshake_closes_the_websocket(site: Site, token: str, said: list[str]) -> None:
     with opened(site, "/fail", authorization=f"Bearer {token}") as websocket, pytest.raises(ConnectionClosed) as closed:
-        websocket.recv(timeout=10)
+        websocket.recv(timeout=LONGEST_S)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1011
     assert any("an internal error" in line for line in said)
@@ -190,7 +191,7 @@ def test_an_error_after_the_handshake_closes_the_websocket(site: Site, token: st
 )
 def test_a_malformed_frame_ends_its_connection_alone(site: Site, token: str, frame: bytes, said: list[str]) -> None:
     host, _, port = site.host.partition(":")
-    with socket.create_connection((host, int(port)), timeout=60) as plain:
+    with socket.create_connection((host, int(port)), timeout=LONGEST_S) as plain:
         lines = [
             "GET /echo HTTP/1.1",
             f"Host: {site.host}",
@@ -208,5 +209,5 @@ def test_a_malformed_frame_ends_its_connection_alone(site: Site, token: str, fra
                 pass
     with opened(site, "/echo", authorization=f"Bearer {token}") as websocket:
         websocket.send("still here")
-        assert websocket.recv(timeout=10) == "watcher: still here"
+        assert websocket.recv(timeout=LONGEST_S) == "watcher: still here"
     assert [line for line in said if not line.startswith(("DEBUG", "INFO dashboard"))] == []

@@ -84,18 +84,20 @@ def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(site: Site) ->
     assert PASSWORD not in answers[0].text
 
 
-def test_a_wrong_password_and_an_unknown_user_take_the_same_time(tmp_path: Path) -> None:
-    def shortest_s(name: str) -> float:
-        with closing(site.client()) as browser:
-            times = []
-            for _ in range(2):
+def test_a_wrong_password_and_an_unknown_user_take_the_same_time(tmp_path: Path, clock: WallClock) -> None:
+    """Measured in turns; the fastest of five of each."""
+    took_s: dict[str, list[float]] = {"admin": [], "nobody": []}
+    with (
+        running_site(tmp_path / "store", now_s=clock, cost=ScryptCost(n=2**14, r=8, p=1)) as site,
+        closing(site.client()) as browser,
+    ):
+        for _ in range(5):
+            clock.now_s += 1000  # else the sixth must wait
+            for name, times in took_s.items():
                 began_s = perf_counter()
                 assert log_in(browser, name, "wrong password").status_code == 401
                 times.append(perf_counter() - began_s)
-        return min(times)
-
-    with running_site(tmp_path / "store", cost=ScryptCost(n=2**14, r=8, p=1)) as site:
-        known_s, unknown_s = shortest_s("admin"), shortest_s("nobody")
+    known_s, unknown_s = min(took_s["admin"]), min(took_s["nobody"])
     assert 1 / 4 < unknown_s / known_s < 4  # without the hash it would take less than a hundredth
 
 
