@@ -181,8 +181,10 @@ def test_a_killed_run_leaves_a_video_up_to_a_second_before(tmp_path: Path) -> No
     assert decode(tmp_path / "out.mp4")[-1] >= json.loads(records[-1])["time_s"] - 1.0
 
 
-def played(folder: Path, name: str, chromium: str, profile: Path) -> list[float]:
-    """Return width, height and duration of a video as Chromium says them once it has played a second of it."""
+def played(video: Path, chromium: str, folder: Path) -> list[float]:
+    """Return width, height and duration of a video as Chromium says them once it has played a second of it, in a new folder."""
+    folder.mkdir()
+    (folder / video.name).symlink_to(video)
     (folder / "page.html").write_text(
         """<video muted src="NAME"></video><script>
       const video = document.querySelector("video");
@@ -190,7 +192,7 @@ def played(folder: Path, name: str, chromium: str, profile: Path) -> list[float]
       video.ontimeupdate = () => video.currentTime > 1 && report(`${video.videoWidth},${video.videoHeight},${video.duration}`);
       video.onerror = () => report(video.error.message);
       video.play();
-    </script>""".replace("NAME", name)
+    </script>""".replace("NAME", video.name)
     )
     reports: queue.Queue[str] = queue.Queue()
 
@@ -205,7 +207,7 @@ def played(folder: Path, name: str, chromium: str, profile: Path) -> list[float]
             [
                 *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
                 *("--no-first-run", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0"),
-                *("--autoplay-policy=no-user-gesture-required", f"--user-data-dir={profile}"),
+                *("--autoplay-policy=no-user-gesture-required", f"--user-data-dir={folder / 'profile'}"),
                 f"http://127.0.0.1:{server.server_port}/page.html",
             ],
             stderr=subprocess.DEVNULL,
@@ -221,7 +223,7 @@ def played(folder: Path, name: str, chromium: str, profile: Path) -> list[float]
 def test_chromium_plays_the_video(
     main_job: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path, system_tool: Callable[[str], str]
 ) -> None:
-    width, height, duration = played(main_job[1], "out.mp4", system_tool("chromium"), tmp_path / "profile")
+    width, height, duration = played(main_job[1] / "out.mp4", system_tool("chromium"), tmp_path / "site")
     assert (width, height) == (640, 360)
     assert duration == pytest.approx(6.0, abs=0.1)
 
@@ -231,7 +233,7 @@ def test_chromium_plays_the_video(
 def test_chromium_plays_what_else_browsers_know(tmp_path: Path, name: str, system_tool: Callable[[str], str]) -> None:
     spoken = write_video(tmp_path / "clip.mkv", every(0.04, 60), audio=("pcm_s16le", 0.0, 2.4))
     assert run("--source", spoken, "--output", tmp_path / name, "--quiet").returncode == 0
-    width, height, duration = played(tmp_path, name, system_tool("chromium"), tmp_path / "profile")
+    width, height, duration = played(tmp_path / name, system_tool("chromium"), tmp_path / "site")
     assert (width, height) == (64, 48)
     assert duration == pytest.approx(2.4, abs=0.1)
 
