@@ -60,11 +60,10 @@ def video(check: Check) -> dict[str, Any]:
 
 def _decoder_of(place: Processor) -> Processor:
     """Return which processor decodes the clip: FFmpeg falls back to the CPU without a message."""
-    import av
-
     from maskstream.io.gpu_video import decoder
+    from maskstream.io.local_media import open_local
 
-    with av.open(str(CLIP), hwaccel=decoder(place)) as container:
+    with open_local(str(CLIP), decoder(place)) as container:
         next(container.decode(video=0))
         return "cuda" if container.streams.video[0].codec_context.pix_fmt == "cuda" else "cpu"
 
