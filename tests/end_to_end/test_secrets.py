@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -37,10 +37,15 @@ def started(arguments: Sequence[str], folder: Path) -> Iterator[psutil.Process]:
 
 
 def shown_of(process: psutil.Process) -> str:
-    """Return what everybody can see of a process and of those that it has started."""
-    seen = [part for one in (process, *process.children(recursive=True)) for part in (one.name(), *one.cmdline())]
-    threads = [task.read_text() for task in Path(f"/proc/{process.pid}/task").glob("*/comm")]
-    return " ".join([*seen, *threads])
+    """Return what everybody can see of a process and of those that it has started; some may end during the look."""
+    seen: list[str] = []
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            seen += one.name(), *one.cmdline()
+    for task in Path(f"/proc/{process.pid}/task").glob("*/comm"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            seen.append(task.read_text())
+    return " ".join(seen)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what others see of a process is read from /proc")
