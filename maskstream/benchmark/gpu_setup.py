@@ -171,8 +171,10 @@ class Check:
             Milliseconds per frame, frames per second (median and spread), and on CUDA the peak memory of PyTorch. `left_out` has
             the reason if the budget is spent or the memory is too small, `failed` any other error.
         """
-        if self.seconds_left() < 0 or self.is_lost:
-            return {"left_out": LOST if self.is_lost else SPENT}
+        if self.is_lost:
+            return {"left_out": LOST}
+        if self.seconds_left() < 0:
+            return {"left_out": SPENT}
         self.say(what)
         try:
             if self.is_cuda:
