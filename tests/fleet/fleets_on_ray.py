@@ -4,7 +4,7 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from tests.conftest import DEMO
 from tests.fleet.raylets import Raylets
 from tests.receivers import wait_until
 from tests.rtsp_camera import RtspCamera, running
+from tests.slowness import measured_slowness, slowness
 
 PROGRAM = (sys.executable, "-c", "import sys; from maskstream.cli.main import main; sys.exit(main())", "fleet")
 """Run in an empty folder: the agents have to find the package as an installed one."""
@@ -58,6 +59,8 @@ class RayFleet(Fleet):
     name: str = "test"
     nodes_folder: Path = Path()
     """`XDG_STATE_HOME` of the nodes."""
+    slowness: Callable[[], float] = slowness
+    """Of the machine, at worst, while the cameras were watched."""
 
     def write(self, cameras: dict[str, str], where: dict[str, list[str]] | None = None, **keys: Any) -> None:
         """Write the site.
@@ -163,7 +166,8 @@ def fleet_on_ray(
         if where is None:
             fleet.write(cameras, **keys)
             fleet.wait_for(": generation 2, ")
-        wait_until(lambda: {records[0]["source"] for records in fleet.by_event().values()} == set(cameras))
-        yield fleet
+        with measured_slowness() as fleet.slowness:
+            wait_until(lambda: {records[0]["source"] for records in fleet.by_event().values()} == set(cameras))
+            yield fleet
     finally:
         fleet.close()

@@ -19,7 +19,7 @@ from tests.command_lines import ROOT
 from tests.fleet.fleets_on_ray import LOOP_S, RayFleet, fleet_on_ray, rtsp_cameras, utc_s
 from tests.fleet.raylets import NODES, Raylets, running
 from tests.receivers import wait_until
-from tests.slowness import LONGEST_S, promised, slowness
+from tests.slowness import LONGEST_S, promised
 
 pytestmark = pytest.mark.slow
 FAILOVER_S = 20.0
@@ -93,10 +93,11 @@ def drain(fleet: RayFleet, node: str) -> None:
 
 
 def assert_watched_all_the_time(fleet: RayFleet, cameras: list[str], until_utc: float = inf) -> None:
-    """Cameras that stayed up show a person without a mask in each loop. A busy machine analyses too few frames to see each."""
+    """Cameras that stayed up show a person without a mask in each loop; one of them may be missed, more where the machine is busy."""
     holes_s = {camera: round(fleet.hole_s(camera, until_utc), 1) for camera in cameras}
-    log.info("holes: %s", holes_s)
-    assert max(holes_s.values()) < 2 * LOOP_S * slowness(), holes_s
+    slow = fleet.slowness()
+    log.info("holes: %s, slowness: %.2f", holes_s, slow)
+    assert max(holes_s.values()) < 3 * LOOP_S * slow, (holes_s, slow)
 
 
 def test_each_node_gets_an_agent_and_cameras_of_a_killed_agent_go_on_elsewhere(
