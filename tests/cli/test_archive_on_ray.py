@@ -11,12 +11,13 @@ from maskstream.fleet.manifest import JobRecord, JobState, Manifest
 from maskstream.types import Frame
 from tests.cli.test_archive import QUICK, archive, has_stopped, running, same, write_clip
 from tests.command_lines import ROOT
-from tests.fleet.raylets import Raylets
+from tests.fleet.raylets import NODES, Raylets
 from tests.fleet.raylets import running as running_raylets
 from tests.slowness import LONGEST_S
 
 pytestmark = pytest.mark.slow
 CLIPS = 6
+MACHINES = len(NODES)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +55,36 @@ def workers() -> list[psutil.Process]:
     return found
 
 
-def one_was_killed(output: Path) -> bool:
-    """Kill a worker in the middle of a file, whose results are open, and return whether there was one."""
+def held(output: Path) -> list[psutil.Process]:
+    """Stop the workers that are in the middle of a file, whose results are open, and return them."""
+    found = []
     for worker in workers():
         with suppress(psutil.NoSuchProcess):
             if has_stopped(worker) and any(each.path.startswith(f"{output}/") for each in worker.open_files()):
-                worker.kill()
-                return True
-            worker.resume()
-    return False
+                found.append(worker)
+            else:
+                worker.resume()
+    return found
+
+
+def one_was_killed(output: Path) -> bool:
+    """Kill a worker in the middle of a file, and return whether there was one."""
+    found = held(output)
+    for worker in found[:1]:
+        worker.kill()
+    for worker in found[1:]:
+        worker.resume()
+    return bool(found)
+
+
+def all_work(output: Path) -> bool:
+    """Let the workers go on, once each machine's is in the middle of a file; until then those that are wait for the others."""
+    found = held(output)
+    if len(found) < MACHINES:
+        return False
+    for worker in found:
+        worker.resume()
+    return True
 
 
 def records(output: Path) -> list[JobRecord]:
@@ -71,16 +93,18 @@ def records(output: Path) -> list[JobRecord]:
 
 
 def test_workers_of_three_machines_give_the_same_bytes(clips: Path, reference: Path, raylets: Raylets, tmp_path: Path) -> None:
-    done = archive("--input", clips, "--output", tmp_path / "results", "--ray", raylets.address, *QUICK)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert same(tmp_path / "results", reference)
-    assert len({record.worker for record in records(tmp_path / "results")}) == 3
+    output = tmp_path / "results"
+    with running(output, "--input", clips, "--ray", raylets.address, *QUICK) as command:
+        assert command.when(lambda: all_work(output))
+        assert command.process.wait(LONGEST_S) == 0
+    assert same(output, reference)
+    assert len({record.worker for record in records(output)}) == MACHINES
 
 
 def test_the_file_of_a_killed_worker_is_analysed_again(clips: Path, reference: Path, raylets: Raylets, tmp_path: Path) -> None:
     output = tmp_path / "results"
     with running(output, "--input", clips, "--ray", raylets.address, *QUICK) as command:
-        assert command.when(lambda: len(command.beats()) == 3)
+        assert command.when(lambda: all_work(output))
         assert command.when(lambda: one_was_killed(output))
         assert command.process.wait(LONGEST_S) == 0
     assert same(output, reference)
@@ -93,7 +117,7 @@ def test_files_of_a_lost_machine_are_analysed_by_the_others(
 ) -> None:
     output = tmp_path / "results"
     with running(output, "--input", clips, "--ray", raylets.address, *QUICK) as command:
-        assert command.when(lambda: len(command.beats()) == 3)
+        assert command.when(lambda: all_work(output))
         raylets.kill_node("west")
         assert command.process.wait(LONGEST_S) == 0
     assert same(output, reference)
