@@ -172,7 +172,7 @@ def test_after_silence_over_both_the_first_transport_gets_all_the_time() -> None
 def test_a_camera_that_is_silent_over_tcp_and_refuses_udp() -> None:
     camera = RtspCamera(silent=["tcp"], refused=["udp"])
     with running(camera) as url:
-        assert "no data arrives over TCP, and the camera refuses UDP" in refusal(url, network(open_timeout_s=soon(1)))
+        assert "no data arrives over TCP, and the camera refuses UDP" in refusal(url, network(open_timeout_s=soon(3)))
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

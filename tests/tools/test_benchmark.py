@@ -116,7 +116,7 @@ def test_percentiles() -> None:
 
 
 def test_quiet_cameras_are_analysed_without_detections(pipeline: MaskPipeline) -> None:
-    """Half a second at five frames a second: a frame is dropped where the machine is busy, so that none is counted."""
+    """At five frames a second. A busy machine drops most frames: how many is not asserted."""
     bench = Bench(str(DEMO), 1, load_config())
     pictures = Pictures.of(bench)
     for picture in (pictures.busy[0], pictures.busy[-1]):
@@ -128,11 +128,12 @@ def test_quiet_cameras_are_analysed_without_detections(pipeline: MaskPipeline) -
         for motion in (False, True)
     )
     assert 0 < with_rests < 0.7 * without
-    measured = run_cameras(bench, Site(pictures, busy=1, quiet=2, seconds=0.6), bench.config)
-    assert 2 <= measured.pop("frames") <= 9
+    measured = run_cameras(bench, Site(pictures, busy=1, quiet=2, seconds=1.2), bench.config)
+    frames = measured.pop("frames")
+    assert 0 < frames <= 18
     assert set(measured) == {"kept", "busy_fps", "quiet_fps", "age_p99_ms", "used_cores", "rss_mb"}
     assert measured["quiet_fps"] <= 5
-    assert 2 / 9 <= measured["kept"] <= 1
+    assert measured["kept"] == pytest.approx(frames / 18, abs=0.001)
 
 
 def test_made_cameras_are_decoded_as_real_ones_are(pipeline: MaskPipeline) -> None:
