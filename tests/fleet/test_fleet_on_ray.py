@@ -93,7 +93,7 @@ def drain(fleet: RayFleet, node: str) -> None:
 
 
 def assert_watched_all_the_time(fleet: RayFleet, cameras: list[str], until_utc: float = inf) -> None:
-    """Cameras that stayed up show a person without a mask in each loop; one of them may be missed, more where the machine is busy."""
+    """Cameras that stayed up show a person without a mask in each loop; one may be missed, more where the machine is busy."""
     holes_s = {camera: round(fleet.hole_s(camera, until_utc), 1) for camera in cameras}
     slow = fleet.slowness()
     log.info("holes: %s, slowness: %.2f", holes_s, slow)
