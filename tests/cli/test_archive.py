@@ -102,6 +102,10 @@ class Running:
         self.process = process
         self.output = output
 
+    def errors(self) -> str:
+        """Return what the command has written to standard error."""
+        return _errors_file(self.output).read_text()
+
     def beats(self) -> list[tuple[str, JobProgress]]:
         """Return which file each worker analyses."""
         names = [path.stem for path in (self.output / FOLDER).glob("*.json")]
@@ -163,9 +167,16 @@ def has_stopped(process: psutil.Process) -> bool:
     return process.status() == psutil.STATUS_STOPPED
 
 
+def _errors_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.stderr")
+
+
 @contextmanager
 def running(output: Path, *arguments: object) -> Iterator[Running]:
-    with Forked(command("--output", output, *arguments), cwd=ROOT) as process:
+    with (
+        _errors_file(output).open("wb") as errors,
+        Forked(command("--output", output, *arguments), cwd=ROOT, stderr=errors) as process,
+    ):
         try:
             yield Running(process, output)
         finally:

@@ -96,7 +96,7 @@ def test_workers_of_three_machines_give_the_same_bytes(clips: Path, reference: P
     output = tmp_path / "results"
     with running(output, "--input", clips, "--ray", raylets.address, *QUICK) as command:
         assert command.when(lambda: all_work(output))
-        assert command.process.wait(LONGEST_S) == 0
+        assert (command.process.wait(LONGEST_S), command.errors()) == (0, "")
     assert same(output, reference)
     assert len({record.worker for record in records(output)}) == MACHINES
 

@@ -25,7 +25,7 @@ def test_viewers_cost_a_run_little_and_a_throttled_one_takes_nothing_from_the_ot
     report = measure(LOAD)
     for each in report.rounds[1::2]:
         *free, throttled = each.tiles_per_s
-        assert min(free) > 0.75 * max(free) > 0
+        assert min(free) > 0.9 * max(free) > 0
         assert throttled <= max(free) + 0.5
         assert each.tiles_share < 0.03
     assert all(each.fps > 0 for each in report.rounds)
