@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -190,6 +191,16 @@ def make_detection(
         np.full(3, point_score, np.float32),
         FACE_KEYPOINTS,
     )
+
+
+def make_detections(*scores: float) -> list[Detection]:
+    """Faces side by side, from the left to the right."""
+    found = [make_detection(score=score) for score in scores]
+    shifts = [np.array([60 * index, 0], np.float32) for index in range(len(found))]
+    return [
+        replace(face, box_xyxy=face.box_xyxy + np.tile(shift, 2), keypoints_xy=face.keypoints_xy + shift)
+        for face, shift in zip(found, shifts, strict=True)
+    ]
 
 
 def make_face(label: Label = Label.MASK, judged: bool = True, **detection: object) -> Face:

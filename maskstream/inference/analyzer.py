@@ -170,6 +170,7 @@ class Analyzer:
                     found.unusable += not np.isfinite(of_candidate).all()
                 face, is_face = self._face_of(candidate, of_candidate)
                 (found.faces if is_face else found.hidden).append(face)
+            found.leave_out_repeats()
 
     def _face_of(self, candidate: Candidate, probabilities: FloatArray | None) -> tuple[Face, bool]:
         """Return a candidate as a face, and whether it is one.

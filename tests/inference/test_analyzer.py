@@ -14,7 +14,7 @@ from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect
 from maskstream.models.runtimes import streams
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
-from tests.conftest import make_detection, make_frame
+from tests.conftest import make_detection, make_detections, make_frame
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S
 
@@ -60,26 +60,26 @@ def analyzer_of(detections: list[Detection], classifier: GivenClassifier | None 
 def test_all_faces_of_all_frames_are_classified_in_one_go() -> None:
     classifier = GivenClassifier()
     frames = [make_frame(index, 100, 100) for index in range(3)]
-    results = analyzer_of([make_detection(), make_detection(score=0.8)], classifier).analyze(frames)
+    results = analyzer_of(make_detections(0.9, 0.8), classifier).analyze(frames)
     assert classifier.calls == [6]
     assert [(result.index, len(result.faces)) for result in results] == [(0, 2), (1, 2), (2, 2)]
     assert set(results[0].timing_ms) == {"capture", "detect", "align", "classify", "total"}
 
 
 def test_the_most_certain_faces_are_kept() -> None:
-    found = [make_detection(score=score) for score in (0.75, 0.95, 0.85, 0.5)]
+    found = make_detections(0.75, 0.95, 0.85, 0.5)
     result = analyzer_of(found, detector__max_faces=2).analyze([make_frame(0, 100, 100)])[0]
     assert [face.detection.score for face in result.faces] == [0.95, 0.85]
     assert [face.detection.score for face in result.hidden] == [0.75, 0.5]  # to be covered where faces are
 
 
 def test_the_score_threshold_comes_from_the_config() -> None:
-    found = [make_detection(score=score) for score in (0.95, 0.75)]
+    found = make_detections(0.95, 0.75)
     assert len(analyzer_of(found, detector__min_score=0.8).analyze([make_frame(0, 100, 100)])[0].faces) == 1
 
 
 def test_a_source_may_have_thresholds_of_its_own() -> None:
-    found = [make_detection(score=score) for score in (0.95, 0.85, 0.75)]
+    found = make_detections(0.95, 0.85, 0.75)
     settings = {"min_score": 0.9, "max_faces": 1, "incorrect_as": "incorrect", "min_face_px": 90}
     sections = {"min_score": "detector", "max_faces": "detector", "incorrect_as": "classifier", "min_face_px": "align"}
     own = {key: load_config(layers=[Layer.of_key("test", f"{sections[key]}.{key}", value)]) for key, value in settings.items()}
@@ -172,7 +172,7 @@ def test_what_is_surely_no_face_may_be_kept_all_the_same() -> None:
 
 @pytest.mark.parametrize(("score", "least", "is_kept"), [(0.9, 0.7, True), (0.65, 0.7, False), (0.65, 0.6, True)])
 def test_what_cannot_be_classified_stays_where_the_detector_is_certain(score: float, least: float, is_kept: bool) -> None:
-    found = [make_detection(box=(40, 40, 60, 58), score=score), make_detection(score=0.5)]
+    found = [make_detection(box=(80, 40, 100, 58), score=score), make_detection(score=0.5)]
     analyzer = analyzer_of(found, GivenClassifier((0.9, 0, 0, 0.1)), align__min_unknown_score=least, align__min_face_px=20)
     result = analyzer.analyze([make_frame(0, 100, 100)])[0]
     assert [face.label for face in result.faces] == [Label.UNKNOWN] * is_kept + [Label.MASK]
@@ -224,6 +224,35 @@ def test_a_person_with_uncertain_eyes_may_be_turned_away_and_is_unknown() -> Non
     classifier = GivenClassifier()
     face = analyzer_of([person], classifier, detector__min_face_px=0).analyze([make_frame(0, 100, 100)])[0].faces[0]
     assert (face.label, classifier.calls) == (Label.UNKNOWN, [0])
+
+
+@pytest.mark.parametrize(
+    ("second", "is_of_the_first"),
+    [
+        ((28, 20, 72, 74), True),
+        ((45, 20, 89, 74), True),
+        ((60, 20, 104, 74), False),
+        ((28, 50, 50, 70), True),  # a part of it
+        ((0, 0, 100, 100), True),  # more than it
+        ((58, 20, 80, 42), True),
+        ((60, 20, 82, 42), False),
+    ],
+)
+def test_a_face_that_is_found_twice_is_one(second: tuple[float, float, float, float], is_of_the_first: bool) -> None:
+    found = [make_detection(box=second, score=0.8), make_detection(score=0.9)]
+    result = analyzer_of(found).analyze([make_frame(0, 100, 100)])[0]
+    assert [face.detection.score for face in result.faces] == [0.9, 0.8][: 2 - is_of_the_first]
+    assert [face.detection.score for face in result.hidden] == [0.8] * is_of_the_first  # to be covered where faces are
+
+
+def test_what_is_no_face_hides_none() -> None:
+    class OnlySecond(GivenClassifier):
+        def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+            return np.array([[0, 0, 0, 1], [0.7, 0.2, 0.1, 0]], np.float32)
+
+    found = [make_detection(score=0.9), make_detection(score=0.8)]
+    result = analyzer_of(found, OnlySecond((0, 0, 0, 1))).analyze([make_frame(0, 100, 100)])[0]
+    assert [face.detection.score for face in result.faces] == [0.8]
 
 
 @pytest.mark.parametrize(("least", "shown"), [(0, 1), (19.5, 1), (20.5, 0)])

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -19,7 +18,7 @@ from maskstream.rendering.overlay import Overlay
 from maskstream.sinks.records import to_record
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, Face, FloatArray, FrameResult, Label, Output
-from tests.conftest import make_detection
+from tests.conftest import make_detection, make_detections
 from tests.properties import any_number, broken, floats32
 from tests.schemas import validator
 from tests.tracking.made import frame_at
@@ -158,9 +157,8 @@ def test_a_score_that_is_none_is_left_out() -> None:
 
 
 def test_probabilities_that_are_none_leave_a_face_unknown() -> None:
-    good = make_detection(score=0.9)
     result = analysed(
-        [good, replace(good, score=0.8), replace(good, score=0.75), replace(good, score=0.5)],
+        make_detections(0.9, 0.8, 0.75, 0.5),
         (NAN,) * 4,
         FINE,
         (0.5, INF, 0, 0),
