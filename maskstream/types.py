@@ -194,7 +194,7 @@ class FrameResult:
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     """`capture, detect, align, classify, total`: the time of the batch divided by its frames."""
     hidden: tuple[Face, ...] = ()
-    """Faces that are anonymised but not reported: possible background, faces outside all zones, and faces lost a moment ago."""
+    """Faces that are anonymised but not reported: possible background, repeats of faces, faces outside all zones or just lost."""
     repeated: bool = False
     """Whether the frame was not analysed. Its faces are the last known faces of its source."""
     unseen: bool = False
