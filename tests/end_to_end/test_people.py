@@ -29,7 +29,7 @@ from tests.video_files import repeated
 
 SECRET = "between us"
 DOWN_S = 30.0
-BARE_ALL_ALONG, TAKES_IT_OFF = 3, 2
+BARE_ALL_ALONG, TAKES_IT_OFF = 2, 3
 """Persons of the demo."""
 
 
