@@ -15,8 +15,8 @@ from tests.conftest import DEMO
 from tests.sources.test_frame_conversion import video_config
 from tests.sources.test_hdr import CONVERSIONS, converted
 
-SHAKEN = "scale=720:404,crop=640:360:'40+38*sin(n*1.3)':20"
-"""Move the demo clip by up to 50 pixels from frame to frame."""
+SHAKEN = r"scale=720:404,crop=640:360:'40*abs(mod(n\,4)-2)':'12*abs(mod(n\,4)-2)'"
+"""Move the demo clip by 40 pixels to the side and 12 up or down from frame to frame."""
 WOVEN = ["-flags", "+ildct+ilme", "-x264-params", "tff=1"]
 RECORDED = {
     "half D1": ["-vf", "scale=320:360,setsar=2"],
