@@ -1,6 +1,6 @@
 """What runs on a GPU, run here on the CPU: the same code on another device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -15,7 +15,7 @@ from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, ClassifierOptions, DetectorOptions, face_mobilenet
 from maskstream.models.gpu_images import DeviceCutter, Uploads, scaled
-from maskstream.types import BgrImage, FloatArray, Frame
+from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
 from maskstream.vision.align import cut_faces
 
 CPU = "cpu"
@@ -186,6 +186,12 @@ def on_cpu() -> Analyzer:
     return build_analyzer(load_config(layers=[Layer.of_key("test", "precision", "float32")]))
 
 
+def pairs(one: FrameResult, other: FrameResult) -> Iterator[tuple[Face, Face]]:
+    """Return the faces of two results of an image in pairs, from the left to the right: some scores are equal."""
+    from_left = [sorted(result.faces, key=lambda face: face.face_box_xyxy[0]) for result in (one, other)]
+    return zip(*from_left, strict=True)
+
+
 def test_all_of_it_together_says_the_same(demo_frames: list[Frame], config: Config, on_cpu: Analyzer) -> None:
     uploads = Uploads(CPU)
     detector = face_mobilenet.load(DetectorOptions(CPU, 0.15, 100, uploads=uploads))
@@ -193,8 +199,7 @@ def test_all_of_it_together_says_the_same(demo_frames: list[Frame], config: Conf
     frames = demo_frames[:50:10]
     found = Analyzer(detector, classifier, config, cut=DeviceCutter(uploads)).analyze(frames)
     for one, other in zip(found, on_cpu.analyze(frames), strict=True):
-        by_place = [sorted(result.faces, key=lambda face: face.face_box_xyxy[0]) for result in (one, other)]
-        for face, expected in zip(*by_place, strict=True):
+        for face, expected in pairs(one, other):
             assert face.label is expected.label
             np.testing.assert_allclose(face.quad_xy, expected.quad_xy, atol=1.5)
             assert face.confidence == pytest.approx(expected.confidence, abs=0.05)
@@ -206,8 +211,7 @@ def test_half_precision_loses_no_face(demo_frames: list[Frame], on_cpu: Analyzer
     half = build_analyzer(load_config(layers=[Layer.of_key("test", "precision", "bfloat16")]))
     for one, other in zip(half.analyze(shown), on_cpu.analyze(shown), strict=True):
         assert len(one.faces) == len(other.faces)
-        by_place = [sorted(result.faces, key=lambda face: face.face_box_xyxy[0]) for result in (one, other)]
-        for face, expected in zip(*by_place, strict=True):
+        for face, expected in pairs(one, other):
             np.testing.assert_allclose(face.face_box_xyxy, expected.face_box_xyxy, atol=3)
             assert face.label is expected.label
             assert face.face_box_xyxy.dtype == np.float32
