@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from maskstream.cli.parser import RAY_HELP, add_config_options, add_log_options, add_model_options, layers, require_options
+from maskstream.cli.parser import (
+    RAY_HELP,
+    add_config_options,
+    add_log_options,
+    add_model_options,
+    at_least,
+    layers,
+    require_options,
+)
 from maskstream.cli.process import Stopper, start_log
 from maskstream.errors import ConfigError
 
@@ -27,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--retry-failed", action="store_true", help="also try files again that could not be read, or ended their worker"
     )
     workers = parser.add_argument_group("workers")
-    workers.add_argument("--workers", type=int, metavar="N", help=WORKERS_HELP)
+    workers.add_argument("--workers", type=at_least(1), metavar="N", help=WORKERS_HELP)
     workers.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
     workers.add_argument("--gpus-per-worker", type=float, default=0.0, metavar="F", help=GPUS_HELP)
     add_config_options(parser.add_argument_group("configuration"))
@@ -42,8 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Analyse the files that have no result yet, and return the exit code: 3 where a file has none."""
     stopper = Stopper()
     require_options(arguments, "input", "output")
-    if arguments.workers is not None and arguments.workers < 1:
-        raise ConfigError(f"--workers {arguments.workers}: not allowed; give 1 or more")
     if arguments.gpus_per_worker < 0:
         raise ConfigError(f"--gpus-per-worker {arguments.gpus_per_worker:g}: not allowed; give 0 or more")
     from rich.console import Console

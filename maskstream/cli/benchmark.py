@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from maskstream.cli.parser import DEVICE_HELP, add_config_options, layers
+from maskstream.cli.parser import DEVICE_HELP, add_config_options, at_least, layers
 from maskstream.cli.process import keep_freed_memory, start_log
-from maskstream.errors import ConfigError
 
 COMPARED: Final = "paper, yolo, backends, classifiers"
 SWEPT: Final = "batch, short_side, precision, faces, cameras, quiet, live, every"
@@ -15,9 +14,9 @@ SWEPT: Final = "batch, short_side, precision, faces, cameras, quiet, live, every
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the workloads, the number of rounds, and the output."""
     parser.add_argument("--source", metavar="FILE", required=True, help="video file")
-    parser.add_argument("--frames", type=int, default=60, metavar="N", help="use its first N frames; default: 60")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each workload; default: 5")
-    parser.add_argument("--starts", type=int, default=3, metavar="N", help="number of program starts to time; default: 3")
+    parser.add_argument("--frames", type=at_least(1), default=60, metavar="N", help="use its first N frames; default: 60")
+    parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="rounds of each workload; default: 5")
+    parser.add_argument("--starts", type=at_least(0), default=3, metavar="N", help="number of program starts to time; default: 3")
     parser.add_argument("--compare", action="append", default=[], metavar="WHAT", help=f"also time: {COMPARED}; may be repeated")
     parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"vary: {SWEPT}; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
@@ -35,9 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console(stderr=True)
     start_log(console, "ERROR" if arguments.quiet else "WARNING")
-    for name in ("frames", "rounds"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name}: {getattr(arguments, name)} is not allowed; give 1 or more")
     config = load_config(arguments.config, layers(arguments))
 
     from maskstream.benchmark.benchmark_report import draw, print_tables, write_json

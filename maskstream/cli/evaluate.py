@@ -18,6 +18,7 @@ from maskstream.cli.parser import (
     STRICT_HELP,
     add_config_options,
     add_log_options,
+    at_least,
     layers,
 )
 from maskstream.cli.process import keep_freed_memory, start_log
@@ -88,7 +89,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_config_options(how)
     how.add_argument(
         "--contact-sheets",
-        type=_tiles,
+        type=at_least(1),
         default=20,
         metavar="N",
         help="maximum number of errors on a contact sheet, the worst first; default: 20",
@@ -172,14 +173,6 @@ def set_requests(arguments: argparse.Namespace, progress: "Console | None") -> "
         config = load_config(arguments.config, [*own_layers, *layers(arguments)])
         requests.append(SetRequest(each.name, request_of(argparse.Namespace(**own), progress), config))
     return requests
-
-
-def _tiles(text: str) -> int:
-    """Return the number of `--contact-sheets`."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give 1 or more")
-    return number
 
 
 def request_of(arguments: argparse.Namespace, progress: "Console | None") -> "EvaluationRequest":

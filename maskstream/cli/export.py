@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from maskstream.cli.parser import at_least
 from maskstream.errors import ConfigError
 from maskstream.io.resources import own_or_shipped
 
@@ -23,7 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help=OUT_HELP)
     parser.add_argument(
-        "--max-faces", type=int, metavar="N", help="maximum number of faces that a detector finds in an image; default: 100"
+        "--max-faces",
+        type=at_least(1),
+        metavar="N",
+        help="maximum number of faces that a detector finds in an image; default: 100",
     )
     parser.add_argument("--int8", type=Path, metavar="IMAGES", help=INT8_HELP)
 
@@ -60,8 +64,6 @@ def _require_possible(out: Path | None, max_faces: int, *, int8: bool) -> None:
     from maskstream.models.backends import EXPORTED_FACES
     from maskstream.models.exported_model import SUFFIXES
 
-    if max_faces < 1:
-        raise ConfigError(f"--max-faces: {max_faces} is not allowed; give 1 or more")
     if out is None and max_faces != EXPORTED_FACES:
         raise ConfigError(f"--max-faces: {max_faces} needs --out; the graph beside the weights has {EXPORTED_FACES}")
     allowed = (".xml",) if int8 else SUFFIXES

@@ -9,12 +9,12 @@ from maskstream.cli.parser import (
     add_config_options,
     add_log_options,
     add_model_options,
+    at_least,
     layers,
     require_options,
 )
 from maskstream.cli.process import Stopper, start_log
 from maskstream.cli.run import EVENTS_HELP, WEB_HELP
-from maskstream.errors import ConfigError
 
 SITE_HELP = "YAML file of the site: its cameras, and how they are placed; edits apply while the program runs"
 NODES_HELP = "number of agents on this machine without --ray; default: 1. More than one is for trials"
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     site = parser.add_argument_group("site")
     site.add_argument("--site", type=Path, metavar="FILE", help=SITE_HELP)
     site.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
-    site.add_argument("--nodes", type=int, default=1, metavar="N", help=NODES_HELP)
+    site.add_argument("--nodes", type=at_least(1), default=1, metavar="N", help=NODES_HELP)
     site.add_argument("--drain", metavar="NODE", help=DRAIN_HELP)
     site.add_argument("--undrain", metavar="NODE", help="ask the running maskstream fleet to use a drained node again, and exit")
     add_config_options(parser.add_argument_group("configuration"))
@@ -46,8 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Lead the site until a signal arrives, and return the exit code."""
     stopper = Stopper()
     require_options(arguments, "site")
-    if arguments.nodes < 1:
-        raise ConfigError(f"--nodes {arguments.nodes}: not allowed; give 1 or more")
     from rich.console import Console
 
     start_log(Console(stderr=True), "ERROR" if arguments.quiet else arguments.log_level)

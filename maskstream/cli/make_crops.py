@@ -5,14 +5,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from maskstream.cli.dataset_command import add_detector_options, add_image_options, run_dataset_command
-from maskstream.cli.parser import BOX_HELP, FORMAT_HELP, FORMATS, STRICT_HELP
+from maskstream.cli.parser import BOX_HELP, FORMAT_HELP, FORMATS, STRICT_HELP, at_least
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from maskstream.config.schema import Config
 
-REQUESTED = ("images", "labels", "out", "format", "box", "keypoints", "size", "strict", "background")
+REQUESTED = ("images", "labels", "out", "format", "box", "keypoints", "size", "strict", "background", "views")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +26,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="labels",
         help="labels (default): labelled keypoints, where there are none those of the detector; both: one crop with each",
     )
-    parser.add_argument("--size", type=int, default=112, metavar="PX", help="side of the classifier's input; default: 112")
+    parser.add_argument(
+        "--size", type=at_least(32), default=112, metavar="PX", help="side of the classifier's input; default: 112"
+    )
     parser.add_argument(
         "--background",
         metavar="REGEX",
         help="in images whose name matches, also cut the detections that are no labelled face, as the class background",
+    )
+    parser.add_argument(
+        "--views",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="with --background: also cut the detections in N augmented windows of the images without any face",
     )
     parser.add_argument("--strict", action="store_true", help=STRICT_HELP)
     add_detector_options(parser)

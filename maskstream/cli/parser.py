@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from maskstream.errors import ConfigError
@@ -84,6 +85,21 @@ def add_log_options(options: Options) -> None:
         help=f"lowest level that is logged: {', '.join(LOG_LEVELS)}",
     )
     options.add_argument("--quiet", action="store_true", help=QUIET_HELP)
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return a converter of the text of an option to a whole number that refuses numbers below `minimum`."""
+
+    def convert(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give {minimum} or more")
+        return number
+
+    return convert
 
 
 def seconds(text: str) -> float:

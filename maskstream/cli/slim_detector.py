@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from maskstream.cli.parser import at_least
 from maskstream.io.resources import own_or_shipped
 
 
@@ -16,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, nargs="+", required=True, metavar="DIR", help="folders of training images; about 200 are read"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file of the narrower weights, .safetensors")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the choice of images; default: 0")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="seed of the choice of images; default: 0")
 
 
 def run(arguments: argparse.Namespace) -> int:

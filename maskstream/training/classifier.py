@@ -20,10 +20,10 @@ from maskstream.training.crop_augmentation import augment_crop
 from maskstream.training.crop_sampling import CropSampler
 from maskstream.training.crop_set import NO_CLASS, CropSet, require_both_answers
 from maskstream.training.crops import centre_crop
-from maskstream.training.mask_colours import recolour_mask
+from maskstream.training.mask_colours import RECOLOURED, recolour_mask
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.training.teachers import TRAINABLE
-from maskstream.types import BgrImage, Label
+from maskstream.types import BgrImage
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -115,8 +115,8 @@ class ClassifierTask:
         index = self._sampler.draw(rng)
         other = self._train.pixels_bgr[rng.integers(len(self._train.labels))]
         stored, label = self._train.pixels_bgr[index], int(self._train.labels[index])
-        has_mask = label == self.recipe.classes.index(Label.MASK.value)
-        if has_mask and self.recipe.recolour_share and rng.random() < self.recipe.recolour_share:
+        is_recoloured = label != NO_CLASS and self.recipe.classes[label] in RECOLOURED
+        if is_recoloured and self.recipe.recolour_share and rng.random() < self.recipe.recolour_share:
             stored = recolour_mask(stored, other, rng)
         return augment_crop(stored, other, self.recipe, rng), label
 

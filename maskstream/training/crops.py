@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
-from maskstream.errors import SinkError, SourceError
+from maskstream.errors import ConfigError, SinkError, SourceError
 from maskstream.evaluation.predictions import BoxKind
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.images import read_image, write_image
 from maskstream.protocols import Detector
+from maskstream.training.mosaic import make_window
+from maskstream.training.recipe import DetectorRecipe
 from maskstream.types import BACKGROUND, BgrImage, Detection, FloatArray, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_quad
 from maskstream.vision.geometry import box_iou, face_box, face_box_from_keypoints, head_box
@@ -32,6 +34,9 @@ _MAX_NAME_BYTES: Final = 200
 """Length of the image's name in the name of a crop; a file system allows 255 bytes for the complete name."""
 MIN_IOU: Final[dict[BoxKind, float]] = {"face": 0.5, "head": 0.3}
 """Minimum IoU of a detection and the labelled face it belongs to; hand-drawn heads vary more."""
+_VIEW_PX: Final = 480
+"""Side of a view."""
+_VIEW_RECIPE: Final = DetectorRecipe(large_turn_share=0.25)
 _BACKGROUND_BELOW_IOU: Final = 0.1
 """A detection is background when its IoU with every labelled box is below this."""
 
@@ -60,6 +65,8 @@ class CropRules:
     box: BoxKind
     background: re.Pattern[str] | None = None
     """In images whose names match, detections away from all labelled and ignored faces are cut as background."""
+    views: int = 0
+    """Number of views: training windows of the detector from matching images without any face, cut as background too."""
 
 
 @dataclass(frozen=True)
@@ -115,27 +122,37 @@ def make_crops(
         detector: Gives keypoints where none are labelled; None where no face needs it.
         out: Folder, created where it does not exist. It must not contain crops.
         rules: Which faces are cut, and how.
-        tick: Called with 1 after each image.
+        tick: Called with 1 after each image and each view.
 
     Returns:
         The description: settings, number of crops per class, number of missed faces per reason, and each missed face.
 
     Raises:
+        ConfigError: `views` needs `background`, and images without faces.
         SinkError: The folder contains crops already, or a file cannot be written.
     """
     if (out / DESCRIPTION).exists() or any(out.glob("*/*.png")):
         raise SinkError(f"{one_line(str(out))}: contains crops already; delete it or choose another folder")
+    view_images = _images_of_views(annotations, rules)
     counts: Counter[str] = Counter()
     misses: list[Missed] = []
+
+    def write(crop: Crop, name: str) -> None:
+        folder = out / crop.class_name
+        make_folder(str(folder))
+        write_image(folder / name, crop.bgr)
+        counts[crop.class_name] += 1
+
     for image_number, image in enumerate(annotations.images):
         for number, result in enumerate(_cut_image(image, detector, rules)):
             if isinstance(result, Missed):
                 misses.append(result)
                 continue
-            folder = out / result.class_name
-            make_folder(str(folder))
-            write_image(folder / f"{_file_name(image.name)}__{image_number}_{number}.png", result.bgr)
-            counts[result.class_name] += 1
+            write(result, f"{_file_name(image.name)}__{image_number}_{number}.png")
+        tick(1)
+    for view in range(rules.views):
+        for number, crop in enumerate(_cut_view(view, view_images, detector, rules)):
+            write(crop, f"view_{view}_{number}.png")
         tick(1)
     description = {
         "size_px": rules.size_px,
@@ -143,6 +160,7 @@ def make_crops(
         "min_face_px": rules.rules.min_face_px,
         "keypoints": rules.keypoints,
         "background": rules.background.pattern if rules.background else None,
+        "views": rules.views,
         "labels_sha256": annotations.sha256,
         "crops": dict(sorted(counts.items())),
         "missed": dict(Counter(missed.reason.value for missed in misses)),
@@ -213,9 +231,34 @@ def _cut_face(bgr: BgrImage, face: LabelledFace, detection: Detection | None, ru
 def _cut_background(bgr: BgrImage, detections: Sequence[Detection], iou: NDArray[np.float64], rules: CropRules) -> list[Crop]:
     """Return the crops of detections that overlap no labelled face, by their IoU (D, L) with the labelled faces."""
     highest = iou.max(axis=1, initial=0)
-    unlabelled = [detection for index, detection in enumerate(detections) if highest[index] < _BACKGROUND_BELOW_IOU]
+    unlabelled = [detection for detection, value in zip(detections, highest, strict=True) if value < _BACKGROUND_BELOW_IOU]
     crops = [_cut(bgr, detection, face_box(detection), BACKGROUND, rules) for detection in unlabelled]
     return [crop for crop in crops if crop is not None]
+
+
+def _images_of_views(annotations: Annotations, rules: CropRules) -> list[LabelledImage]:
+    """Return the images without faces that the views show; refuse views where there is none."""
+    if not rules.views:
+        return []
+    if rules.background is None:
+        raise ConfigError(f"--views {rules.views}: needs --background; give a regular expression for the names of the images")
+    images = [image for image in annotations.images if not image.faces and rules.background.search(image.name)]
+    if not images:
+        raise ConfigError(f"--views {rules.views}: no image without faces matches --background {rules.background.pattern}")
+    return images
+
+
+def _cut_view(number: int, images: Sequence[LabelledImage], detector: Detector | None, rules: CropRules) -> list[Crop]:
+    """Return the background crops of a view: a few images without faces give many different false detections."""
+    rng = np.random.default_rng(number)
+    count = 4 if rng.random() < _VIEW_RECIPE.mosaic_share else 1
+    chosen = [images[index] for index in rng.integers(len(images), size=count)]
+    try:
+        bgr = make_window(chosen, images, _VIEW_RECIPE, _VIEW_PX, rng).bgr
+    except SourceError:
+        return []
+    detections = _detect(bgr, (), detector, rules, for_background=True)
+    return _cut_background(bgr, detections, np.zeros((len(detections), 0)), rules)
 
 
 def _cut(bgr: BgrImage, detection: Detection, box_xyxy: FloatArray, class_name: str, rules: CropRules) -> Crop | None:

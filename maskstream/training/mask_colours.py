@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from maskstream.types import BgrImage, FloatArray
+from maskstream.types import BACKGROUND, BgrImage, FloatArray, Label
 
 _CENTRE: Final = (0.5, 0.64)
 """Centre of a mask in an upright crop with its margin, as fractions of the side: x, y."""
@@ -14,6 +14,8 @@ _AXES: Final = (0.29, 0.22)
 _FABRIC: Final = (slice(56, 70), slice(42, 58))
 """Rows and columns, in percent, that show the mask in nearly every crop."""
 _FOREHEAD: Final = (slice(30, 36), slice(42, 58))
+RECOLOURED: Final = (Label.MASK.value, BACKGROUND)
+"""Classes whose crops are recoloured."""
 _TOLERANCE: Final = 30.0
 """Distance in colour (CIELAB, lightness halved) at which a pixel counts half as fabric."""
 
@@ -24,7 +26,7 @@ def recolour_mask(crop_bgr: BgrImage, other_bgr: BgrImage, rng: np.random.Genera
     Folds and shadows of the mask are kept. The area of the mask is estimated by colour around its usual place.
 
     Args:
-        crop_bgr: (S, S, 3) uint8, BGR; a face with a mask, upright, with its margin.
+        crop_bgr: (S, S, 3) uint8, BGR; a face with a mask, upright, with its margin; or background.
         other_bgr: A crop of the same size.
         rng: The only source of randomness.
     """

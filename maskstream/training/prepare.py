@@ -43,6 +43,8 @@ class CropRequest:
     strict: bool
     background: str | None = None
     """A regular expression; see `CropRules`."""
+    views: int = 0
+    """See `CropRules`."""
     progress: Console | None = None
 
 
@@ -58,8 +60,8 @@ def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
     make_folder(str(request.out))
     align = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
     background = None if request.background is None else _pattern("--background", request.background)
-    rules = CropRules(request.size, align, request.keypoints, request.box, background)
-    with _images_bar(request.progress, annotations) as tick:
+    rules = CropRules(request.size, align, request.keypoints, request.box, background, request.views)
+    with _images_bar(request.progress, len(annotations.images) + request.views) as tick:
         return make_crops(annotations, build_detector(config), request.out, rules, tick)
 
 
@@ -82,7 +84,7 @@ def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Co
     coco = json.loads(labels.read_bytes())  # bytes: json detects the encoding
     require_folder(str(out.parent))
     make_folder(str(out.parent))
-    with _images_bar(progress, annotations) as tick:
+    with _images_bar(progress, len(annotations.images)) as tick:
         count = add_unlabelled(coco, annotations, build_detector(config), pattern, tick)
     replace_file(out, json.dumps(coco).encode() + b"\n")
     return count
@@ -166,6 +168,6 @@ def _why_unreadable(image: LabelledImage) -> str:
 
 
 @contextmanager
-def _images_bar(console: Console | None, annotations: Annotations) -> Iterator[Callable[[int], None]]:
+def _images_bar(console: Console | None, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=console, transient=True, disable=console is None) as bar:
-        yield partial(bar.advance, bar.add_task("images", total=len(annotations.images)))
+        yield partial(bar.advance, bar.add_task("images", total=total))

@@ -188,7 +188,9 @@ class ClassifierRecipe(Recipe):
         default=0.0, description="Fraction of crops with a patch that shows noise, or a part of another crop."
     )
     recolour_share: Probability = Field(
-        default=0.0, description="Fraction of the crops of class mask whose mask gets another colour, or a pattern."
+        default=0.0,
+        description="Fraction of the crops of classes mask and background whose lower half gets another colour, or a pattern. "
+        "Both classes need it: nothing but a face may tell them apart.",
     )
 
     @field_validator("classes")

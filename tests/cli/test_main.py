@@ -103,6 +103,27 @@ def test_a_usage_error_is_one_line(arguments: Sequence[str], said: str, capsys: 
 
 
 @pytest.mark.parametrize(
+    ("command", "option", "least"),
+    [
+        ("archive", "--workers", 1),
+        ("benchmark", "--frames", 1),
+        ("benchmark", "--rounds", 1),
+        ("benchmark", "--starts", 0),
+        ("evaluate", "--contact-sheets", 1),
+        ("export", "--max-faces", 1),
+        ("fleet", "--nodes", 1),
+        ("make-crops", "--size", 32),
+        ("make-crops", "--views", 0),
+        ("slim-detector", "--seed", 0),
+    ],
+)
+def test_a_number_has_a_least_value(command: str, option: str, least: int, capsys: pytest.CaptureFixture[str]) -> None:
+    for value in (str(least - 1), "1.5", "many"):
+        said = refusal([command, option, value], capsys)
+        assert said == f"argument {option}: '{value}' is not allowed; give {least} or more; see maskstream {command} --help\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["run"], 2, "--source is missing"),

@@ -85,9 +85,25 @@ def test_background_is_cut_where_it_is_asked_for(photos: Path, run: Run, tmp_pat
     assert done.stdout == "crops: 3 background, 1 mask, 2 no_mask\nmissed: none\n", done.stderr
 
 
+def test_views_of_images_without_labels_give_more_background(photos: Path, run: Run, tmp_path: Path) -> None:
+    labels = json.loads((photos / "val.json").read_text())
+    labels["annotations"] = []
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    asked = ["--labels", str(tmp_path / "labels.json"), "--background", ".", "--quiet"]
+    plain = run(*given(photos, tmp_path / "plain"), *asked)
+    several = run(*given(photos, tmp_path / "several"), *asked, "--views", "8")
+    assert (plain.returncode, several.returncode) == (0, 0), several.stderr
+    names = {path.name for path in (tmp_path / "several" / "background").iterdir()}
+    views = {name for name in names if name.startswith("view_")}
+    assert len({name.split("_")[1] for name in views}) > 1
+    assert names - views == {path.name for path in (tmp_path / "plain" / "background").iterdir()}
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
+        (["--views", "3"], 2, "--views 3: needs --background"),
+        (["--background", ".", "--views", "3"], 2, "--views 3: no image without faces"),
         (["--background", "("], 2, "--background (: not a regular expression"),
         (["--images", "NONE"], 3, "NONE: no such"),
         (["--labels", "NONE"], 2, "NONE: no such"),

@@ -20,6 +20,7 @@ from maskstream.training.crop_set import NO_CLASS, CropSet, read_crops
 from maskstream.training.crops import centre_crop
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.training.run import load_classifier_recipe
+from maskstream.types import BACKGROUND
 from tests.training.crops import CLASSES, PLAIN, SIZE, STORED, UNCHANGED, crop_set, noise, recipe
 
 CPU = torch.device("cpu")
@@ -231,6 +232,17 @@ def test_classes_are_drawn_as_often_as_the_recipe_says_and_from_their_own_crops(
     counts = np.bincount([label for _, label in samples], minlength=3)
     assert counts / 400 == pytest.approx([0.4, 0.5, 0.1], abs=0.06)
     assert all((crop == 100 * label).all() for crop, label in samples)
+
+
+def test_masks_and_background_are_recoloured_and_bare_faces_are_not() -> None:
+    classes = [*CLASSES, BACKGROUND]
+    train = crop_set(0, 1, 3)
+    plain, recoloured = (
+        task(recipe(**PLAIN, classes=classes, class_shares={"incorrect": 0.0}, recolour_share=share), train) for share in (0, 1)
+    )
+    originals = {crop.tobytes() for crop, _ in map(plain.sample, range(60))}
+    changed = {label: crop.tobytes() not in originals for crop, label in map(recoloured.sample, range(60))}
+    assert changed == {0: True, 1: False, 3: True}
 
 
 def test_every_crop_of_a_class_is_drawn() -> None:
