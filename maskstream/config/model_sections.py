@@ -104,7 +104,7 @@ class DetectorConfig(Section):
         description="The longest rest of the detector, in seconds. A face that appears without visible motion is found then.",
     )
     min_score: Probability = Field(
-        default=0.3,
+        default=0.25,
         description=(
             "Leave out faces with a lower score of the detector. Where privacy.blur anonymises faces, detections from 0.15 "
             "are anonymised too."
@@ -157,7 +157,7 @@ class ClassifierConfig(Section):
         ),
     )
     max_background: Probability = Field(
-        default=0.95,
+        default=0.8,
         description="Leave out a face that the classifier takes for background with a higher probability. 1: leave out none.",
     )
 
