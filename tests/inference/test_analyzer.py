@@ -202,11 +202,12 @@ def test_what_cannot_be_classified_is_unknown_with_the_outline_of_its_box(detect
 )
 def test_a_face_with_uncertain_eyes_has_stricter_limits(score: float, background: float, shown: Label | None) -> None:
     classifier = GivenClassifier((1 - background, 0, 0, background))
-    analyzer = analyzer_of([make_detection(score=score, point_score=0.1)], classifier)
+    limits: dict[str, Any] = {"classifier__max_background": 0.95, "align__max_uncertain_background": 0.8}
+    analyzer = analyzer_of([make_detection(score=score, point_score=0.1)], classifier, **limits)
     result = analyzer.analyze([make_frame(0, 100, 100)])[0]
     assert [face.label for face in result.faces] == [shown] * (shown is not None)
     assert len(result.hidden) == (shown is None)
-    certain = analyzer_of([make_detection(score=score)], classifier).analyze([make_frame(0, 100, 100)])[0]
+    certain = analyzer_of([make_detection(score=score)], classifier, **limits).analyze([make_frame(0, 100, 100)])[0]
     assert [face.label for face in certain.faces] == [Label.MASK]
 
 
