@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -104,6 +105,7 @@ def measure(drill: Drill) -> FailoverReport:
             for _ in range(times):
                 sleep(drill.pause_s + moments.random())
                 faults.append(FAULTS[what](fleet))
+                _wait_for_events(fleet, faults[-1])
         sleep(drill.pause_s)
         code = fleet.stop()
         assert code == 130, "\n".join(fleet.log())
@@ -116,6 +118,17 @@ def _started(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
     """Start the supervisor as a user does, in a new process."""
     interpreter, _, *arguments = command
     return subprocess.Popen([interpreter, "-m", "maskstream", *arguments], **options)
+
+
+def _wait_for_events(fleet: Fleet, fault: Fault) -> None:
+    """Wait until the cameras of a fault have new events. After the kill of a supervisor they may go on with the former ones."""
+
+    def begun() -> set[str]:
+        starts = [record for record in fleet.records() if record.get("phase") == "start"]
+        return {each["source"] for each in starts if datetime.fromisoformat(each["began_utc"]).timestamp() > fault.at_utc}
+
+    if fault.what != SUPERVISOR:
+        wait_until(lambda: begun() >= set(fault.cameras))
 
 
 def _first_frames(fleet: Fleet) -> dict[str, list[float]]:
