@@ -335,7 +335,6 @@ IMAGE = str(ROOT / "assets" / "window.jpg")
     [
         ([], 2, "--input is missing; see --help"),
         (["--input", "."], 2, "--output is missing; see --help"),
-        (["--input", ".", "--output", "out", "--workers", "0"], 2, "argument --workers: '0' is not allowed; give 1 or more"),
         (["--input", ".", "--output", "out", "--gpus-per-worker", "-1"], 2, "--gpus-per-worker -1: not allowed; give 0 or more"),
         (["--input", "nowhere.mp4", "--output", "out"], 3, "nowhere.mp4: no such file; check the path"),
         (["--input", "none/*.mp4", "--output", "out"], 3, "none/*.mp4: no file matches; check the path"),

@@ -174,13 +174,6 @@ def test_the_out_folder_is_needed_for_sets(photos: Path, main: Main, tmp_path: P
     assert "--out is missing" in capsys.readouterr().err
 
 
-def test_a_contact_sheet_has_one_error_or_more(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--contact-sheets", "0"])
-    assert ended.value.code == 2
-    assert "argument --contact-sheets: '0' is not allowed; give 1 or more" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])
 def test_a_classifier_that_says_no_numbers_is_counted(
