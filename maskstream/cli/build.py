@@ -18,11 +18,12 @@ from maskstream.cli.web import WebRun, wants_store
 from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.detector_interval import remarks
+from maskstream.config.image_settings import for_images
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.io.file_names import FileNames
-from maskstream.io.locations import is_pipe, is_webcam, local_path
+from maskstream.io.locations import is_pipe, is_webcam, local_path, location_kind
 from maskstream.protocols import Source
 from maskstream.sinks import ProgressSink, WindowSink, why_no_window
 from maskstream.stream.engine import Engine, EngineHooks
@@ -42,6 +43,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         raise ConfigError("--source is missing; give a webcam's index, a video, images, a URL or a list of cameras")
     watch = CameraWatch(request.sources, config, command_line=request.command_line)
     cameras = read_cameras(request.sources, config, request.command_line)
+    if all(location_kind(camera.location) == "images" for camera in cameras):
+        config = for_images(config)
     pipes = [local_path(camera.location) for camera in cameras if is_pipe(camera.location)]
     in_batches = any(camera.batch is not None for camera in cameras)
     request = replace(request, in_batches=in_batches, reads=(*request.reads, *pipes))

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from maskstream import __version__
 from maskstream.annotations import Annotations, LabelledImage, Problem, ProblemKind, ReadOptions, read_annotations
+from maskstream.config.image_settings import for_images
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
@@ -175,7 +176,7 @@ def load_system(request: EvaluationRequest, config: Config) -> LoadedSystem:
     default = YOLO_MIN_SCORE if request.system == "yolo" else config.detector.min_score
     min_score = default if request.min_score is None else request.min_score
     floor = min(config.evaluation.score_floor, min_score)
-    config = refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor))
+    config = for_images(refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor)))
     system, info = build_system(request.system, request.weights, config)
     return LoadedSystem(system, info, fingerprint_of(info.to_json(), config), min_score, floor)
 

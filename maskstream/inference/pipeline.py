@@ -11,6 +11,7 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from maskstream.config.detector_interval import analysed_per_detection, anonymises_faces
+from maskstream.config.image_settings import for_images
 from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
@@ -54,7 +55,7 @@ class MaskPipeline:
             ConfigError: The device or the name of a model is unknown.
             ModelError: A model cannot be loaded.
         """
-        self._config = config or load_config()
+        self._config = for_images(config or load_config())
         self.analyzer = build_analyzer(self._config)
 
     def __call__(self, image_bgr: BgrImage) -> tuple[Face, ...]:
