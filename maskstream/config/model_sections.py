@@ -120,9 +120,9 @@ class DetectorConfig(Section):
         default=None,
         description=(
             "Scale frames to this short side, in pixels, for the detector. null: the size the model was trained for "
-            "(face_mobilenet 384, coco_resnet50 800); auto for face_mobilenet where all sources are images. auto: the size of "
-            "the frame, but at least this size and at most twice this size; finds smaller faces in large frames, and takes up "
-            "to 4 times as long."
+            "(face_mobilenet 384, coco_resnet50 800); auto for face_mobilenet where all sources are images. auto: larger frames "
+            "are analysed twice, in this size for near faces, and in their own size, or at most twice this size, for distant "
+            "faces; takes up to 5 times as long."
         ),
     )
     max_faces: Count = Field(

@@ -69,3 +69,11 @@ def test_an_evaluation_finds_what_the_library_finds(
     options = ["--images", str(crowd), "--unlabelled", "negative", "--out", str(tmp_path)]
     assert main_of("evaluate")([*options, "--set", "evaluation.bootstrap=0"]) == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["one_to_one"]["0.50"]["false_faces"] == len(pipeline(crowd_bgr))
+
+
+def test_a_near_face_in_a_large_image_is_found(pipeline: MaskPipeline, demo_frames: list[Frame]) -> None:
+    """In its own size this face of 700 px is larger than those that the detector was trained on."""
+    near = cv2.resize(demo_frames[0].bgr[66:186, 260:380], (900, 900), interpolation=cv2.INTER_CUBIC)
+    (face,) = pipeline(np.asarray(near, np.uint8))
+    assert (face.face_box_xyxy[2:] - face.face_box_xyxy[:2]).max() > 600
+    assert face.label.value == "no_mask"

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from maskstream.config.values import ShortSide
-from maskstream.models.detections import Scaling
+from maskstream.models.detections import Scaling, _merged
+from maskstream.types import FACE_KEYPOINTS, Detection
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,27 @@ def test_auto_never_enlarges_an_image_more_than_the_model_does(height: int) -> N
     usual, auto = Scaling.chosen(384, 1024, None), Scaling.chosen(384, 1024, "auto")
     assert usual.factor(image) <= auto.factor(image) <= max(1, usual.factor(image))
     assert auto.factor(image) <= 2 * usual.factor(image)
+
+
+def face(x: float, y: float, side: float, score: float) -> Detection:
+    box = np.array([x, y, x + side, y + side], np.float32)
+    return Detection(box, score, np.zeros((3, 2), np.float32), np.ones(3, np.float32), FACE_KEYPOINTS)
+
+
+def test_an_image_that_keeps_its_size_is_detected_in_two_sizes() -> None:
+    image = np.zeros((720, 1280, 3), np.uint8)
+    assert Scaling.chosen(384, 1024, "auto").sizes_hw(image) == [(384, 682), (720, 1280)]
+    for chosen, shape in ((None, (720, 1280, 3)), (512, (720, 1280, 3)), ("auto", (384, 600, 3)), ("auto", (100, 100, 3))):
+        assert len(Scaling.chosen(384, 1024, chosen).sizes_hw(np.zeros(shape, np.uint8))) == 1
+
+
+def test_near_faces_come_from_the_small_image_and_far_ones_from_the_large_image() -> None:
+    near = [face(0, 0, 400, 0.9), face(500, 0, 90, 0.6), face(700, 0, 20, 0.5)]
+    far = [face(0, 0, 410, 0.95), face(502, 0, 90, 0.8), face(900, 0, 20, 0.7)]
+    # at a scale of 0.5: 200 px is only near, 45 px in both, 10 px only far
+    assert [each.score for each in _merged([near, far], 0.5)] == [0.9, 0.8, 0.7]
+
+
+def test_detections_that_are_not_finite_are_kept() -> None:
+    broken = face(float("nan"), float("nan"), 1, float("nan"))
+    assert len(_merged([[broken], [face(0, 0, 40, 0.9)]], 0.5)) == 2
