@@ -23,7 +23,7 @@ def row(page: str, start: str) -> list[str]:
 
 
 def test_accuracy_is_that_of_the_model_card() -> None:
-    name, correct, _, _, false_faces, *_ = row(MODEL_CARD, "keypoints_paper, run 13")
+    name, correct, _, _, false_faces, *_ = row(MODEL_CARD, "keypoints_paper, run 16")
     images, faces = re.findall(r"[\d,]*\d", name.partition("(")[2])
     share, low, high, _ = map(float, re.findall(r"[\d.]+", correct))
     claimed = text("README.md")
@@ -32,7 +32,7 @@ def test_accuracy_is_that_of_the_model_card() -> None:
     assert f"(95 % interval {low:.0f} to {high:.0f} %)" in claimed
     assert f"**{float(false_faces.split()[0])} false faces per image**" in claimed
     others = [
-        re.findall(r"[\d.]+", row(MODEL_CARD, f"{other}, run 13")[1])[0] for other in ("street", "staff", "factory", "wild")
+        re.findall(r"[\d.]+", row(MODEL_CARD, f"{other}, run 16")[1])[0] for other in ("street", "staff", "factory", "wild")
     ]
     assert "It is {} % in streets, {} % in wards and offices, {} % in factories, and {} % in crowds".format(*others) in claimed
 
