@@ -1,4 +1,4 @@
-"""Settings for images, which nobody waits for as for the frames of a video."""
+"""Settings for images: nobody waits for the next one as for the next frame of a video."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 
 _MEASURED: Final = "face_mobilenet"
-"""The detector that was measured to find more faces in images that keep their size."""
+"""The detector that was measured to find more faces with it."""
 
 
 def for_images(config: Config) -> Config:

@@ -1,4 +1,4 @@
-"""The settings for images, which keep their size for the detector."""
+"""The settings for images, of which large ones are detected in two sizes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from maskstream.config.loading import Layer, load_config
         ({"name": "coco_resnet50"}, None),
     ],
 )
-def test_images_keep_their_size_where_the_user_chose_none(given: dict[str, object], expected: object) -> None:
+def test_images_have_auto_where_the_user_chose_no_size(given: dict[str, object], expected: object) -> None:
     config = load_config(layers=[Layer.of_key("test", "detector", given)])
     changed = for_images(config)
     assert changed.detector.short_side == expected

@@ -1,4 +1,4 @@
-"""Large images keep their size for the detector; the frames of videos do not, because they must be analysed in real time."""
+"""Large images are detected in two sizes; the frames of videos in one, because they must be analysed in real time."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def recorded(path: Path) -> int:
     return found
 
 
-def test_a_single_image_keeps_its_size(pipeline: MaskPipeline, crowd_bgr: BgrImage, at_384: tuple[Face, ...]) -> None:
+def test_distant_faces_in_a_large_image_are_found(pipeline: MaskPipeline, crowd_bgr: BgrImage, at_384: tuple[Face, ...]) -> None:
     assert len(at_384) < 90
     assert len(pipeline(crowd_bgr)) > 95
 
