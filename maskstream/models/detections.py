@@ -10,19 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.config.values import ShortSide
-from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, FloatArray
+from maskstream.types import BgrImage, Detection, FloatArray
 from maskstream.vision.geometry import box_iou
 
 _AUTO_FACTOR: Final = 2
 """Maximum short side with `detector.short_side: auto`, in multiples of the model's own short side."""
 MIN_SCALED_SIDE = 8
 """Pixels. An image whose scaled short side is below this is too narrow for a face; the network does not run on it."""
-_SMALLEST_NEAR: Final = 32
-_LARGEST_FAR: Final = 64
-"""Pixels at the model's own short side. Of an image that is detected in two sizes, the small one has faces from `_SMALLEST_NEAR`,
-and the large one faces up to `_LARGEST_FAR`. The network misses faces that are larger than those it was trained on."""
 _SAME_FACE_IOU: Final = 0.5
-"""The intersection over union from which detections of both sizes are the same face."""
+"""The intersection over union from which detections in two sizes are the same face or person."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Scaling:
     """Pixels; where the scaled long side would be longer, it gets this length."""
     kept_up_to: float = 0
     """Pixels; an image whose short side is between `short_side` and this is not scaled, a larger image gets this short side.
-    Faces are then detected in the image of `short_side` too."""
+    The network then runs on the image of `short_side` too: it misses faces that are larger than those it was trained on."""
 
     @classmethod
     def chosen(cls, own_side: float, longest_side: float, chosen_side: ShortSide) -> "Scaling":
@@ -78,7 +74,7 @@ class Scaling:
         return floor(height * factor), floor(width * factor)
 
     def sizes_hw(self, image_bgr: BgrImage) -> list[tuple[int, int]]:
-        """Return the sizes for faces: that of `short_side` where the image keeps a larger size, and that of `size_hw`."""
+        """Return the sizes in which an image is detected: that of `size_hw`, and before it that of `short_side` if smaller."""
         sizes = [replace(self, kept_up_to=0).size_hw(image_bgr), self.size_hw(image_bgr)]
         return sizes if sizes[0] < sizes[1] else sizes[1:]
 
@@ -133,49 +129,34 @@ def begin(
     """
     short_sides = [min(image.shape[:2]) * scaling.factor(image) for image in images_bgr]
     usable = [index for index, side in enumerate(short_sides) if side >= MIN_SCALED_SIDE]
-    are_faces = len(names) == len(FACE_KEYPOINTS)  # persons are detected in one size: the limits below are those of faces
-    sizes = [scaling.sizes_hw(image) if are_faces else [scaling.size_hw(image)] for image in images_bgr]
-    runs = [(index, size) for index in usable for size in sizes[index]]
+    runs = [(index, size) for index in usable for size in scaling.sizes_hw(images_bgr[index])]
     outputs = find([images_bgr[index] for index, _ in runs], [size for _, size in runs]) if runs else list
 
     def found() -> list[list[Detection]]:
-        by_size: list[list[list[Detection]]] = [[] for _ in images_bgr]
+        detections: list[list[Detection]] = [[] for _ in images_bgr]
         for (index, size), output in zip(runs, outputs(), strict=True):
-            by_size[index].append(output.detections(size, images_bgr[index].shape[:2], names, calibration))
-        scales = [size[0][0] / image.shape[0] for size, image in zip(sizes, images_bgr, strict=True)]
-        return [_merged(each, scale) for each, scale in zip(by_size, scales, strict=True)]
+            in_size = output.detections(size, images_bgr[index].shape[:2], names, calibration)
+            detections[index] = _joined(detections[index], in_size)
+        return detections
 
     return found
 
 
-def _merged(by_size: list[list[Detection]], scale: float) -> list[Detection]:
-    """Return the faces of an image that was detected in one size or two, by falling score.
+def _joined(first: list[Detection], second: list[Detection]) -> list[Detection]:
+    """Return the detections of an image in two sizes, by falling score, and of those that overlap the one with the highest score.
 
-    Singh and Davis, "An Analysis of Scale Invariance in Object Detection - SNIP" (2018), also choose the faces of each size of an
-    image pyramid by their own size. A detection whose numbers are not finite is kept.
-
-    Args:
-        by_size: Those of the small image, and those of the large image.
-        scale: Pixels of the small image per pixel of the image.
+    Detections whose numbers are not finite are kept.
     """
-    if len(by_size) < 2:
-        return by_size[0] if by_size else []
-    near, far = by_size
-    kept = [each for each in near if not _size_px(each) * scale < _SMALLEST_NEAR]
-    kept += [each for each in far if not _size_px(each) * scale > _LARGEST_FAR]
-    kept.sort(key=lambda each: each.score, reverse=True)
-    boxes = np.array([each.box_xyxy for each in kept], np.float32).reshape(-1, 4)
+    if not first or not second:
+        return first or second
+    found = sorted([*first, *second], key=lambda each: each.score, reverse=True)
+    boxes = np.array([each.box_xyxy for each in found], np.float32)
     overlaps = box_iou(boxes, boxes) > _SAME_FACE_IOU
-    chosen: list[int] = []
-    for index in range(len(kept)):
-        if not overlaps[index, chosen].any():
-            chosen.append(index)
-    return [kept[index] for index in chosen]
-
-
-def _size_px(detection: Detection) -> float:
-    x1, y1, x2, y2 = detection.box_xyxy
-    return float(max(x2 - x1, y2 - y1))
+    kept: list[int] = []
+    for index in range(len(found)):
+        if not overlaps[index, kept].any():
+            kept.append(index)
+    return [found[index] for index in kept]
 
 
 def resized(image_bgr: BgrImage, size_hw: tuple[int, int]) -> BgrImage:

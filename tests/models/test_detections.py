@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from maskstream.config.values import ShortSide
-from maskstream.models.detections import Scaling, _merged
+from maskstream.models.detections import Scaling, _joined
 from maskstream.types import FACE_KEYPOINTS, Detection
 
 
@@ -46,13 +46,14 @@ def test_an_image_that_keeps_its_size_is_detected_in_two_sizes() -> None:
         assert len(Scaling.chosen(384, 1024, chosen).sizes_hw(np.zeros(shape, np.uint8))) == 1
 
 
-def test_near_faces_come_from_the_small_image_and_far_ones_from_the_large_image() -> None:
-    near = [face(0, 0, 400, 0.9), face(500, 0, 90, 0.6), face(700, 0, 20, 0.5)]
-    far = [face(0, 0, 410, 0.95), face(502, 0, 90, 0.8), face(900, 0, 20, 0.7)]
-    # at a scale of 0.5: 200 px is only near, 45 px in both, 10 px only far
-    assert [each.score for each in _merged([near, far], 0.5)] == [0.9, 0.8, 0.7]
+def test_detections_in_two_sizes_are_joined() -> None:
+    small = [face(0, 0, 400, 0.9), face(500, 0, 90, 0.6)]
+    large = [face(0, 0, 410, 0.8), face(502, 0, 90, 0.7), face(900, 0, 20, 0.65)]
+    assert [each.score for each in _joined(small, large)] == [0.9, 0.7, 0.65]
+    assert _joined(small, []) == small
+    assert _joined([], large) == large
 
 
 def test_detections_that_are_not_finite_are_kept() -> None:
     broken = face(float("nan"), float("nan"), 1, float("nan"))
-    assert len(_merged([[broken], [face(0, 0, 40, 0.9)]], 0.5)) == 2
+    assert len(_joined([broken], [face(0, 0, 40, 0.9)])) == 2
