@@ -25,6 +25,7 @@ from maskstream.fleet.forwarding import Forwarding, SavingReceiver, forwarded_fi
 from maskstream.store.sink import StoreSink
 from maskstream.store.store import Store
 from tests.fleet.made import Node, mask_event, minute_counts
+from tests.forks import fork
 
 LONGEST_LIFE_S: Final = 0.15
 QUEUE_BYTES: Final = 50_000_000
@@ -94,7 +95,7 @@ def killed(folder: Path, rounds: int, addresses: list[str]) -> list[list[str]]:
     reported: list[list[str]] = []
     for round_number in range(rounds):
         reading, writing = os.pipe()
-        child = os.fork()
+        child = fork()
         if not child:
             try:
                 work_without_end(folder, addresses, writing, round_number)

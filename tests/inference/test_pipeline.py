@@ -17,6 +17,7 @@ from PIL import Image
 from maskstream import MaskPipeline, load_config
 from maskstream.config.loading import Layer
 from maskstream.types import BgrImage, Face, Frame
+from tests.forks import fork
 from tests.slowness import LONGEST_S
 
 BACKENDS: Final = ("openvino", "onnx", "torch")
@@ -67,7 +68,7 @@ def test_threads_may_give_one_and_several_images_at_the_same_time(demo_frames: l
 def in_a_fork(act: Callable[[], object]) -> str:
     """Return what a forked process says: what `act` returns, or the error that it raises; it must come to an end."""
     reading, writing = os.pipe()
-    process = os.fork()
+    process = fork()
     if process == 0:
         try:
             said = str(act())

@@ -18,6 +18,7 @@ from threading import Thread
 from maskstream.store.roles import Role
 from maskstream.store.sink import StoreSink
 from maskstream.store.store import Store
+from tests.forks import fork
 from tests.store.made import CHEAP, PASSWORD, event
 
 LONGEST_LIFE_S = 0.04
@@ -25,7 +26,7 @@ LONGEST_LIFE_S = 0.04
 
 def forked(act: Callable[[], None]) -> int:
     """Call a function in a child, and return its process id."""
-    child = os.fork()
+    child = fork()
     if child:
         return child
     code = 1

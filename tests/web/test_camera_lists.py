@@ -24,6 +24,7 @@ from maskstream.web.list_refusal import CameraListError, Refusal
 from tests.clocks import ManualClock
 from tests.conftest import ROOT
 from tests.disks import files_at_most
+from tests.forks import fork
 from tests.slowness import LONGEST_S
 
 SQUARE = ((0, 0), (1, 0), (1, 1), (0, 1))
@@ -409,7 +410,7 @@ def test_another_users_file_or_folder_is_not_editable() -> None:
 def as_nobody(path: Path) -> str:
     """Return the obstacle that an unprivileged process finds."""
     reading, writing = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         os.setgroups([])
         os.setgid(65534)
