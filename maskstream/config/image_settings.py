@@ -6,7 +6,7 @@ from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 
 _MEASURED: Final = "face_mobilenet"
-"""The detector that was measured to find more faces with it."""
+"""The detector with which `auto` was measured to find more faces."""
 
 
 def for_images(config: Config) -> Config:

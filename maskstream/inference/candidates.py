@@ -9,7 +9,7 @@ import numpy as np
 from maskstream.config.schema import Config, IncorrectAs
 from maskstream.types import Detection, Face, FloatArray, Label
 from maskstream.vision.align import AlignRules, crop_quad
-from maskstream.vision.geometry import are_pixels, box_corners, box_fraction_inside, face_box, is_box, is_person
+from maskstream.vision.geometry import are_pixels, box_corners, box_fraction_inside, face_box, is_box, is_person, without_repeats
 
 _SAME_FACE_FRACTION: Final = 0.6
 """Boxes show one face where more of the smaller one is inside the other. On the validation images 0.4 to 0.6 lose no face."""
@@ -101,11 +101,7 @@ class Findings:
         """Leave out each face that is found a second time, with a lower score: a part of another face, or more than it."""
         boxes = np.array([face.face_box_xyxy for face in self.faces], np.float32).reshape(-1, 4)
         inside = box_fraction_inside(boxes, boxes)
-        is_same = np.maximum(inside, inside.T) > _SAME_FACE_FRACTION
-        kept: list[int] = []
-        for index in range(len(boxes)):
-            if not is_same[index, kept].any():
-                kept.append(index)
+        kept = without_repeats(np.maximum(inside, inside.T) > _SAME_FACE_FRACTION)
         self.hidden += [face for index, face in enumerate(self.faces) if index not in kept]
         self.faces = [self.faces[index] for index in kept]
 

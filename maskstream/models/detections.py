@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskstream.config.values import ShortSide
 from maskstream.types import BgrImage, Detection, FloatArray
-from maskstream.vision.geometry import box_iou
+from maskstream.vision.geometry import box_iou, without_repeats
 
 _AUTO_FACTOR: Final = 2
 """Maximum short side with `detector.short_side: auto`, in multiples of the model's own short side."""
@@ -151,12 +151,7 @@ def _joined(first: list[Detection], second: list[Detection]) -> list[Detection]:
         return first or second
     found = sorted([*first, *second], key=lambda each: each.score, reverse=True)
     boxes = np.array([each.box_xyxy for each in found], np.float32)
-    overlaps = box_iou(boxes, boxes) > _SAME_FACE_IOU
-    kept: list[int] = []
-    for index in range(len(found)):
-        if not overlaps[index, kept].any():
-            kept.append(index)
-    return [found[index] for index in kept]
+    return [found[index] for index in without_repeats(box_iou(boxes, boxes) > _SAME_FACE_IOU)]
 
 
 def resized(image_bgr: BgrImage, size_hw: tuple[int, int]) -> BgrImage:

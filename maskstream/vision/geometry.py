@@ -88,6 +88,15 @@ def box_iou(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))
 
 
+def without_repeats(is_same: NDArray[np.bool_]) -> list[int]:
+    """Return the indices of those that are the same as none before that was returned, from a matrix (N, N)."""
+    kept: list[int] = []
+    for index in range(len(is_same)):
+        if not is_same[index, kept].any():
+            kept.append(index)
+    return kept
+
+
 def box_fraction_inside(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
     """Return the fraction (N, M) of each of the boxes (N, 4) that is inside each of the boxes (M, 4)."""
     a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
