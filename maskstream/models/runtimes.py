@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from maskstream.errors import SinkError, WeightsError
 from maskstream.io.files import make_folder, replace_file
+from maskstream.models.cpu_features import has_amx
+from maskstream.models.environment import environment
 from maskstream.models.fork_safety import require_unforked
 from maskstream.models.telemetry import onnxruntime_package, openvino_package
 
@@ -30,6 +32,9 @@ A few of them are normal: the last batch of a file has fewer frames.
 """
 
 _HASH_BYTES: Final = hashlib.sha256().digest_size
+
+_MAX_ISA: Final = "ONEDNN_MAX_CPU_ISA"
+_ISA_BELOW_AMX: Final = "AVX512_CORE_FP16"
 
 
 class Graph(Protocol):
@@ -125,6 +130,20 @@ def _shared_core() -> Any:
     return openvino_package().Core()
 
 
+@cache
+def _cpu_core() -> Any:
+    """Return the shared core with its CPU plugin loaded, which does not use AMX.
+
+    With AMX a network in int8 whose sizes are not fixed crashes the process at some sizes (observed with 2026.4, as in
+    https://github.com/openvinotoolkit/openvino/issues/37577). The detector is as fast without it. Other libraries may use it.
+    """
+    core = _core()
+    limit = {_MAX_ISA: _ISA_BELOW_AMX} if has_amx() and _MAX_ISA not in os.environ else {}
+    with environment(limit):
+        core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # the plugin reads the variable here
+    return core
+
+
 class _OpenVinoGraph:
     """A single call uses all cores; the calls of a batch share them.
 
@@ -148,7 +167,7 @@ class _OpenVinoGraph:
 
         OpenVINO's own cache is not used: it writes files while other processes read them, which crash (observed with 2026.4).
         """
-        core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **hints}
+        core, options = _cpu_core(), {"INFERENCE_PRECISION_HINT": "f32", **hints}
         if self._threads is not None:
             options["INFERENCE_NUM_THREADS"] = self._threads
         machine = (openvino_package().__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())

@@ -5,12 +5,13 @@ identifier of the machine in `~/intel`. `import onnxruntime` (since 1.29) sends 
 `~/.cache/Microsoft`.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Final
+
+from maskstream.models.environment import environment
 
 _OPENVINO_TELEMETRY: Final = "openvino_telemetry"
 _ONNXRUNTIME_SWITCHES: Final = ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")
@@ -37,7 +38,7 @@ def nncf_package() -> Any:
 
 def onnxruntime_package() -> Any:
     """Return the package `onnxruntime`. Imported here, it sends no telemetry until the process ends."""
-    with _lock, _switched_on(_ONNXRUNTIME_SWITCHES):
+    with _lock, environment(dict.fromkeys(_ONNXRUNTIME_SWITCHES, "1")):
         import onnxruntime
     onnxruntime.disable_telemetry_events()  # Windows has no other switch
     return onnxruntime
@@ -54,17 +55,3 @@ def _hidden(package: str) -> Iterator[None]:
         del imported[package]
         if own is not None:
             imported[package] = own
-
-
-@contextmanager
-def _switched_on(variables: tuple[str, ...]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(dict.fromkeys(variables, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
