@@ -131,17 +131,15 @@ def _shared_core() -> Any:
 
 
 @cache
-def _cpu_core() -> Any:
-    """Return the shared core with its CPU plugin loaded, which does not use AMX.
+def _load_cpu_plugin() -> None:
+    """Load the CPU plugin of the shared core so that it does not use AMX, unless the user's environment has a limit.
 
     With AMX a network in int8 whose sizes are not fixed crashes the process at some sizes (observed with 2026.4, as in
     https://github.com/openvinotoolkit/openvino/issues/37577). The detector is as fast without it. Other libraries may use it.
     """
-    core = _core()
     limit = {_MAX_ISA: _ISA_BELOW_AMX} if has_amx() and _MAX_ISA not in os.environ else {}
     with environment(limit):
-        core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # the plugin reads the variable here
-    return core
+        _shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # the plugin reads the variable here
 
 
 class _OpenVinoGraph:
@@ -167,7 +165,8 @@ class _OpenVinoGraph:
 
         OpenVINO's own cache is not used: it writes files while other processes read them, which crash (observed with 2026.4).
         """
-        core, options = _cpu_core(), {"INFERENCE_PRECISION_HINT": "f32", **hints}
+        core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **hints}
+        _load_cpu_plugin()
         if self._threads is not None:
             options["INFERENCE_NUM_THREADS"] = self._threads
         machine = (openvino_package().__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())

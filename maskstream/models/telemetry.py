@@ -38,7 +38,7 @@ def nncf_package() -> Any:
 
 def onnxruntime_package() -> Any:
     """Return the package `onnxruntime`. Imported here, it sends no telemetry until the process ends."""
-    with _lock, environment(dict.fromkeys(_ONNXRUNTIME_SWITCHES, "1")):
+    with environment(dict.fromkeys(_ONNXRUNTIME_SWITCHES, "1")):
         import onnxruntime
     onnxruntime.disable_telemetry_events()  # Windows has no other switch
     return onnxruntime
