@@ -7,6 +7,7 @@ from typing import Final
 from loguru import logger
 
 from maskstream.errors import SourceError, SourceOpenError
+from maskstream.io.file_names import natural_order
 from maskstream.io.files import one_line
 
 _AT_ONCE: Final = 2
@@ -80,7 +81,7 @@ class Batch:
         self.turns = turns
         self._lock = Lock()
         self._joined = self._left = 0
-        self._unreadable: list[tuple[str, SourceError]] = []
+        self._unreadable: dict[str, SourceError] = {}
         self._has_readable = False
 
     def join(self) -> None:
@@ -95,10 +96,10 @@ class Batch:
     def unreadable(self, name: str, error: SourceError) -> None:
         """Record a video that cannot be read."""
         with self._lock:
-            self._unreadable.append((name, error))
+            self._unreadable[name] = error
 
     def leave(self) -> None:
-        """Count a video that has ended. With the last one, log the videos that could not be read.
+        """Count a video that has ended. With the last one, log the videos that could not be read, in natural order.
 
         Raises:
             SourceOpenError: None of the videos can be read.
@@ -107,18 +108,19 @@ class Batch:
             self._left += 1
             if self._left < self._joined:
                 return
-            unreadable, self._unreadable = self._unreadable, []
+            unreadable = [self._unreadable[name] for name in natural_order(self._unreadable)]
+            self._unreadable = {}
         if len(unreadable) == self._joined and not self._has_readable:
             raise SourceOpenError(self._why_none(unreadable))
         if unreadable:
             logger.error("{}: {} of {} videos could not be read:", one_line(self.name), len(unreadable), self._joined)
-        for _, error in unreadable:
+        for error in unreadable:
             logger.error("{}", error)
 
-    def _why_none(self, unreadable: list[tuple[str, SourceError]]) -> str:
+    def _why_none(self, unreadable: list[SourceError]) -> str:
         if len(unreadable) == 1:
-            return str(unreadable[0][1])
-        named = [str(error) for _, error in unreadable[:_NAMED_AT_MOST]]
+            return str(unreadable[0])
+        named = [str(error) for error in unreadable[:_NAMED_AT_MOST]]
         more = len(unreadable) - len(named)
         return (
             f"{one_line(self.name)}: none of its {len(unreadable)} videos can be read: {'; '.join(named)}"

@@ -29,8 +29,8 @@ from tests.video_files import repeated
 
 SECRET = "between us"
 DOWN_S = 30.0
-BARE_ALL_ALONG, TAKES_IT_OFF = 2, 3
-"""Persons of the demo."""
+BARE_ALL_ALONG, TAKES_IT_OFF = "left", "middle"
+"""Persons of the demo, by their place."""
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -43,6 +43,12 @@ def phases(found: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Return what was told of each event, in order, each record once."""
     told = {(record["event_id"], record["sequence"]): record["phase"] for record in found if record["type"] == "event"}
     return {event: [told[key] for key in keys] for event, keys in groupby(sorted(told), key=lambda key: key[0])}
+
+
+def place(event: dict[str, Any]) -> str:
+    """Return where the person of an event of the demo stands. The numbers depend on scores that are nearly equal."""
+    thirds = ("left", "middle", "right")
+    return thirds[int(event["best"]["box"]["x1"] * len(thirds) / 640)]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def test_events_of_the_demo(watched: tuple[subprocess.CompletedProcess[str], Pat
     done, out = watched
     assert done.returncode == 0, done.stderr
     found = records(out / "events.jsonl")
-    by_person = {record["person"]: record for record in found if record.get("phase") == "end"}
+    by_person = {place(record): record for record in found if record.get("phase") == "end"}
     assert set(by_person) == {TAKES_IT_OFF, BARE_ALL_ALONG}
     assert sorted(phases(found).values()) == [["start", "end"]] * 2
     assert by_person[BARE_ALL_ALONG]["cause"] == "ended"

@@ -339,6 +339,17 @@ def test_none_can_be_read_through_the_command_line(folder: Path, run_here: Run) 
     assert Path("out/1.mp4").read_bytes() == b"mine"  # nothing came to replace it with
 
 
+def test_videos_that_cannot_be_read_are_named_in_the_order_of_the_folder() -> None:
+    """Two are open at a time, and the second may be given up first."""
+    batch = Batch("rec", Turns())
+    for name in ("rec/10.mp4", "rec/2.mp4"):
+        batch.join()
+        batch.unreadable(name, SourceOpenError(f"{name}: the file is empty"))
+    batch.leave()
+    with pytest.raises(SourceOpenError, match=r"rec/2\.mp4: the file is empty; rec/10\.mp4"):
+        batch.leave()
+
+
 def test_an_output_that_the_next_run_would_read(folder: Path, run_here: Run) -> None:
     clip("rec/1.mp4")
     cv2.imwrite("rec/photo.png", grey(1))
