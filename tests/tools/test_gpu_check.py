@@ -93,7 +93,8 @@ def test_answers_are_compared(run: Run) -> None:
     assert same["worst_box_px"] == also_same["worst_box_px"] == 0
     assert padded["what"].endswith("padded")
     assert padded["worst_box_px"] < 0.01
-    assert 0 < coarse["box_px"] <= coarse["worst_box_px"] < 4
+    assert 0 < coarse["box_px"] < 2
+    assert coarse["box_px"] <= coarse["worst_box_px"] < 10  # bfloat16 has 8 bits: a step is 2.5 px at x = 640 px
     assert (coarse["found"], coarse["not_extra"], coarse["same_label"]) == (1, 1, 1)
     assert 0 < run.record["sections"]["crops"]["mean_grey"] < 1
     (video,) = run.rows("video")
