@@ -117,3 +117,8 @@ def run(command: Sequence[str], *, timeout: float = LONGEST_S, **options: Any) -
         finally:
             process.kill()
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def run_code(code: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python code that can import the project to its end, in a process of its own, and return what it said."""
+    return run([sys.executable, "-c", f"import sys; sys.path.insert(0, sys.argv[1])\n{code}", str(ROOT)], text=True)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +96,6 @@ def test_int8_classifies_as_float32_does(crops: list[BgrImage]) -> None:
 def test_int8_survives_images_of_every_shape() -> None:
     """In a process of its own: on CPUs with AMX, OpenVINO crashed at a padded height of 544, 608 or 736 px."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np\n"
         "from tests.models.test_quantization import classifier, detector\n"
         "found, classes = detector('int8'), classifier('int8')\n"
@@ -108,7 +106,7 @@ def test_int8_survives_images_of_every_shape() -> None:
         "    classes.classify([np.zeros((112, 112, 3), np.uint8)] * count)\n"
         "print('alive')\n"
     )
-    done = command_lines.run([sys.executable, "-c", code, str(ROOT)], text=True)
+    done = command_lines.run_code(code)
     assert (done.returncode, done.stdout) == (0, "alive\n")
 
 
