@@ -90,12 +90,10 @@ class ClassifierTask:
         load_into(self.module.network, {**state_dict, **{name: own[name] for name in kept}}, origin)
 
     def to_device(self, device: torch.device) -> None:
-        """Move the module and the teacher; on CUDA in the memory format channels last."""
+        """Move the module and the teacher, in the memory format channels last: it is faster on GPUs and CPUs."""
         for module in (self.module, self._teacher):
             if module is not None:
-                module.to(device)
-                if device.type == "cuda":
-                    module.to(memory_format=torch.channels_last)
+                module.to(device).to(memory_format=torch.channels_last)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return all parameters; weight decay is 0 for norms and biases."""

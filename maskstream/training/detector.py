@@ -17,6 +17,7 @@ from maskstream.annotations import Annotations, LabelledImage
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
+from maskstream.models.conv_bn_fusion import apply_frozen_norms_early
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
 from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, metrics_by_set, validation_metrics
@@ -93,6 +94,7 @@ class DetectorTask:
         for block in TRAINABLE[self.recipe.architecture].backbone_blocks(module)[: self.recipe.frozen_blocks]:
             block.requires_grad_(False)
         set_for_training(module, self.recipe)
+        apply_frozen_norms_early(module.backbone)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the trained parameters with the factor of their learning rate; weight decay is 0 for norms and biases."""
@@ -118,12 +120,12 @@ class DetectorTask:
         self._teacher = DetectorTeacher(teacher, self.module)
 
     def to_device(self, device: torch.device) -> None:
-        """Move the module; on CUDA the backbone alone is channels last: torchvision's keypoint loss does not support it."""
+        """Move the module; not all of it is channels last: torchvision's keypoint loss does not support it."""
         if self._teacher is not None:
             self._teacher.to_device(device)
         self.module.to(device)
-        if device.type == "cuda":
-            self.module.backbone.to(memory_format=torch.channels_last)
+        for part in (self.module.backbone, self.module.rpn.head):
+            part.to(memory_format=torch.channels_last)
 
     def sample(self, number: int) -> Window:
         """Return the window of a number; the same for the same seed. All windows of a batch have one size."""

@@ -71,6 +71,20 @@ def test_frozen_blocks_stay_and_the_others_learn_at_their_rates(discs: Annotatio
     assert any(name.startswith("backbone.body.4.") for name in seen)
 
 
+def test_gradients_have_the_memory_layout_of_their_parameters(discs: Annotations) -> None:
+    """Where they have not, the processes of a training copy them, and PyTorch warns at each start."""
+    trained = task(discs)
+    trained.to_device(torch.device("cpu"))
+    trained.module.train()
+    found = trained.losses(trained.module, trained.collate([trained.sample(number) for number in range(2)]), torch.device("cpu"))
+    torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+    learning = [parameter for parameter in trained.module.parameters() if parameter.grad is not None]
+    assert len(learning) > 60
+    for parameter in learning:
+        assert parameter.grad is not None
+        assert parameter.grad.stride() == parameter.stride()
+
+
 def test_losses_are_weighted(discs: Annotations) -> None:
     windows = [task(discs).sample(number) for number in range(2)]
 
