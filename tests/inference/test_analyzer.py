@@ -130,6 +130,8 @@ def test_a_face_is_found_at_the_same_place_in_a_region(demo_frames: list[Frame])
         ((0.4, 0.3, 0.3), "no_mask", Label.NO_MASK, 0.6),
         ((0.4, 0.3, 0.3), "incorrect", Label.MASK, 0.4),
         ((0.2, 0.2, 0.6), "incorrect", Label.INCORRECT, 0.6),
+        ((0.1, 0.6, 0.3), "incorrect", Label.INCORRECT, 0.3),
+        ((0.1, 0.66, 0.24), "incorrect", Label.NO_MASK, 0.66),
     ],
 )
 def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str, label: Label, confidence: float) -> None:
