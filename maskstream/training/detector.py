@@ -17,7 +17,7 @@ from maskstream.annotations import Annotations, LabelledImage
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
-from maskstream.models.conv_bn_fusion import apply_frozen_norms_early
+from maskstream.models.conv_bn_fusion import quicken_training
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
 from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, metrics_by_set, validation_metrics
@@ -94,7 +94,7 @@ class DetectorTask:
         for block in TRAINABLE[self.recipe.architecture].backbone_blocks(module)[: self.recipe.frozen_blocks]:
             block.requires_grad_(False)
         set_for_training(module, self.recipe)
-        apply_frozen_norms_early(module.backbone)
+        quicken_training(module.backbone)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the trained parameters with the factor of their learning rate; weight decay is 0 for norms and biases."""

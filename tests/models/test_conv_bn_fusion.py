@@ -8,7 +8,7 @@ from torchvision.models import resnet18, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
 from maskstream.models import face_mobilenet_network
-from maskstream.models.conv_bn_fusion import apply_frozen_norms_early, fold_batch_norm
+from maskstream.models.conv_bn_fusion import fold_batch_norm, quicken_training
 
 
 def give_statistics(module: nn.Module) -> None:
@@ -77,7 +77,7 @@ def error(found: dict[str, torch.Tensor | None], expected: dict[str, torch.Tenso
 def test_norms_applied_early_change_neither_gradients_nor_names() -> None:
     plain = trained_backbone()
     early = deepcopy(plain)
-    apply_frozen_norms_early(early)
+    quicken_training(early)
     early = deepcopy(early)  # as for the moving average of the weights
     assert early.state_dict().keys() == plain.state_dict().keys()
     expected, found = gradients(plain, torch.float32), gradients(early, torch.float32)
@@ -95,7 +95,7 @@ def test_norms_applied_early_can_be_folded() -> None:
     give_statistics(network)
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     before = network(image)
-    apply_frozen_norms_early(network)
+    quicken_training(network)
     fold_batch_norm(network)
     assert not any(isinstance(part, FrozenBatchNorm2d) for part in network.modules())
     assert {type(part) for part in network.modules() if isinstance(part, nn.Conv2d)} == {nn.Conv2d}
