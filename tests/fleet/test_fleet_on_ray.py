@@ -216,7 +216,7 @@ def test_nodes_that_do_not_fit_take_no_cameras_and_a_fast_clock_does_not_matter(
     raylets.add_node("empty", **without_weights(tmp_path / "empty"))
     raylets.add_node("fast", **fast_clock(tmp_path / "fast"))
     try:
-        with fleet_on_ray(tmp_path, raylets, cameras, where={"a": ["fast"], "b": ["fast"]}) as fleet:
+        with fleet_on_ray(tmp_path, raylets, cameras, where={"a": ["fast"], "b": ["fast"], "c": ["east"]}) as fleet:
             told = f"older: has version 9.9.0, the supervisor {__version__}; install the same on both"
             fleet.wait_for(told, "empty: takes no cameras: ", "fast: its clock is ")
             (ahead,) = re.findall(r"fast: its clock is (\d+) s ahead of that of the supervisor", "\n".join(fleet.log()))
