@@ -220,6 +220,8 @@ class Analyzer:
 def verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:
     """Return the label of a face, and its probability among the classes of faces.
 
+    It is the most probable one, but `incorrect` instead of `no_mask` from `_INCORRECT_FROM_SHARE`.
+
     Args:
         by_class: Probability of each class of faces. They may add up to less than 1: the background is left out.
         incorrect_as: `classifier.incorrect_as`.

@@ -29,6 +29,7 @@ def fold_batch_norm(module: nn.Module) -> None:
         setattr(parent, name, nn.Identity())
     for part in module.modules():
         if type(part) is _TrainedConv2d:
+            part.norms_behind = ()
             part.__class__ = nn.Conv2d  # type: ignore[assignment]
 
 

@@ -101,3 +101,6 @@ def test_norms_applied_early_can_be_folded() -> None:
     assert {type(part) for part in network.modules() if isinstance(part, nn.Conv2d)} == {nn.Conv2d}
     for level, old in before.items():
         assert torch.allclose(old, network(image)[level], rtol=1e-3, atol=1e-4 * float(old.abs().max()))
+    folded = network(image)
+    quicken_training(network)
+    assert all(torch.equal(network(image)[level], old) for level, old in folded.items())
