@@ -158,7 +158,7 @@ class ClassifierConfig(Section):
         ),
     )
     max_background: Probability = Field(
-        default=0.8,
+        default=0.7,
         description="Leave out a face that the classifier takes for background with a higher probability. 1: leave out none.",
     )
 
@@ -184,7 +184,7 @@ class AlignConfig(Section):
         ),
     )
     max_uncertain_background: Probability = Field(
-        default=0.8, description="As classifier.max_background, for a face whose eyes are uncertain."
+        default=0.7, description="As classifier.max_background, for a face whose eyes are uncertain."
     )
     min_unknown_score: Probability = Field(
         default=0.7, description="Leave out a face that was not classified where the score of the detector is lower."

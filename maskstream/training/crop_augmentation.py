@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from maskstream.training.photometric import downscaled, photometric
+from maskstream.training.photometric import downscaled, in_coloured_light, photometric, shadowed
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.types import BgrImage
 
@@ -30,6 +30,12 @@ def augment_crop(stored_bgr: BgrImage, other_bgr: BgrImage, recipe: ClassifierRe
     crop = _jitter(stored_bgr, recipe, rng)
     if recipe.erase_share and rng.random() < recipe.erase_share:
         _erase(crop, other_bgr, rng)
+    if recipe.bars_share and rng.random() < recipe.bars_share:
+        _draw_bars(crop, rng)
+    if recipe.shadow_share and rng.random() < recipe.shadow_share:
+        crop = shadowed(crop, rng)
+    if recipe.coloured_light_share and rng.random() < recipe.coloured_light_share:
+        crop = in_coloured_light(crop, rng)
     if rng.random() < recipe.small_share:
         face_px = np.exp(rng.uniform(np.log(_MIN_FACE_PX), np.log(recipe.size_px * _FACE_FRACTION)))
         crop = downscaled(crop, float(face_px / (recipe.size_px * _FACE_FRACTION)))
@@ -46,6 +52,22 @@ def _jitter(stored_bgr: BgrImage, recipe: ClassifierRecipe, rng: np.random.Gener
     matrix[:, 2] += (size - stored) / 2 + rng.normal(0, recipe.jitter_shift, 2) * size
     crop = cv2.warpAffine(stored_bgr, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def _draw_bars(crop_bgr: BgrImage, rng: np.random.Generator) -> None:
+    """Draw parallel bars, half of the time with others across them, over the lower half or over the whole crop."""
+    size = crop_bgr.shape[0]
+    colour = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
+    tilt, bend = rng.normal(0, 0.15), rng.uniform(-0.1, 0.1) * size
+    top = float(rng.choice([0, 0.5])) * size
+    places = np.linspace(0, size, 24)
+    bow = bend * (2 * places / size - 1) ** 2
+    for is_across in (False, True) if rng.random() < 0.5 else (bool(rng.random() < 0.5),):
+        for start in np.arange(rng.uniform(0, 0.2), 1.1, rng.uniform(0.1, 0.3)) * size:
+            curve = np.stack([places, start + bow + tilt * places], axis=1)[:, :: -1 if is_across else 1]
+            curve[:, 1] = top + curve[:, 1] * (size - top) / size
+            thickness = max(round(size * rng.uniform(0.009, 0.036)), 1)
+            cv2.polylines(crop_bgr, [np.rint(curve).astype(np.int32)], False, colour.tolist(), thickness, cv2.LINE_AA)
 
 
 def _erase(crop_bgr: BgrImage, other_bgr: BgrImage, rng: np.random.Generator) -> None:

@@ -42,6 +42,23 @@ def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float =
     return changed
 
 
+def shadowed(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+    """Return an image with a shadow on one side of a line: below it in half of the images, in any direction in the others."""
+    height, width = image_bgr.shape[:2]
+    direction = np.pi / 2 if rng.random() < 0.5 else rng.uniform(0, 2 * np.pi)
+    rows, columns = np.mgrid[:height, :width]
+    along = (columns / width - 0.5) * np.cos(direction) + (rows / height - 0.5) * np.sin(direction)
+    depth = 1 / (1 + np.exp((rng.uniform(-0.15, 0.2) - along) / rng.uniform(0.01, 0.08)))
+    return np.asarray(image_bgr * (1 - rng.uniform(0.3, 0.85) * depth[..., None]), np.uint8)
+
+
+def in_coloured_light(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+    """Return an image in strongly coloured light, as that of a stage or a darkroom."""
+    light = np.exp(rng.normal(0, 0.5, 3))
+    table = (_LEVELS[:, None] * 255 * light / light.max() * rng.uniform(0.8, 1.3)).clip(0, 255)
+    return np.asarray(cv2.LUT(image_bgr, table.astype(np.uint8)[None]), np.uint8)
+
+
 def downscaled(image_bgr: BgrImage, scale: float) -> BgrImage:
     """Return an image that was scaled down and up again."""
     height, width = image_bgr.shape[:2]

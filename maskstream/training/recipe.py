@@ -193,6 +193,16 @@ class ClassifierRecipe(Recipe):
         "Both classes need it: nothing but a face may tell them apart.",
     )
 
+    shadow_share: Probability = Field(
+        default=0.0, description="Fraction of crops across which a shadow falls: often on the lower half, or on one side."
+    )
+    coloured_light_share: Probability = Field(
+        default=0.0, description="Fraction of crops in strongly coloured light, as that of a stage."
+    )
+    bars_share: Probability = Field(
+        default=0.0, description="Fraction of crops of every class with bars before them, as of a fence or the grid of a helmet."
+    )
+
     @field_validator("classes")
     @classmethod
     def _has_mask(cls, classes: list[str]) -> list[str]:

@@ -433,6 +433,16 @@ def test_a_patch_is_noise_or_a_part_of_another_crop() -> None:
     assert (other == 77).all()
 
 
+def test_bars_have_one_colour_and_leave_the_most_of_a_crop_visible() -> None:
+    stored = np.full((STORED, STORED, 3), (10, 90, 200), np.uint8)
+    made = [augment_crop(stored, stored, recipe(**PLAIN, bars_share=1.0), np.random.default_rng(seed)) for seed in range(60)]
+    covered = [(crop != stored[0, 0]).any(2) for crop in made]
+    assert all(pixels.any() for pixels in covered)
+    assert np.median([pixels.mean() for pixels in covered]) < 0.6
+    assert sum(not pixels[: SIZE // 3].any() for pixels in covered) > 15  # only over the lower half
+    assert (stored == stored[0, 0]).all()
+
+
 def test_a_share_of_the_crops_is_rotated_far() -> None:
     stored = np.zeros((STORED, STORED, 3), np.uint8)
     stored[:, STORED // 2 - 1 : STORED // 2 + 1] = 255

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskstream.training.photometric import downscaled, photometric
+from maskstream.training.photometric import downscaled, in_coloured_light, photometric, shadowed
 from maskstream.types import BgrImage
 
 SEEDS = range(200)
@@ -91,3 +91,22 @@ def test_tiny_images_are_downscaled_to_a_pixel_at_least(shape: tuple[int, int]) 
     assert made.shape == (*shape, 3)
     assert (made == made[0, 0]).all()
     assert made[0, 0] == pytest.approx(noise(*shape).mean(axis=(0, 1)), abs=1)
+
+
+def test_a_shadow_darkens_one_side_of_a_line_only() -> None:
+    grey = np.full((40, 40, 3), 200, np.uint8)
+    made = [shadowed(grey, np.random.default_rng(seed)) for seed in SEEDS]
+    assert all((image <= 200).all() and image.max() - image.min() > 20 for image in made)
+    assert all(np.ptp(image, axis=2).max() == 0 for image in made)  # no colour
+    below = [image[-1].mean() < image[0].mean() - 20 and np.ptp(image[-1]) <= 1 for image in made]
+    assert 0.4 * len(SEEDS) < sum(below) < 0.7 * len(SEEDS)
+    assert (grey == 200).all()
+
+
+def test_coloured_light_changes_the_colour_and_no_place() -> None:
+    grey = np.full((4, 4, 3), 150, np.uint8)
+    grey[0] = 75
+    made = [in_coloured_light(grey, np.random.default_rng(seed)) for seed in SEEDS]
+    assert np.median([np.ptp(image[1, 1].astype(int)) for image in made]) > 50
+    assert all((image[0] <= image[1]).all() and np.ptp(image[1:], axis=(0, 1)).max() == 0 for image in made)
+    assert len({int(image[1, 1].argmax()) for image in made}) == 3
