@@ -62,7 +62,7 @@ def _draw_bars(crop_bgr: BgrImage, rng: np.random.Generator) -> None:
     top = float(rng.choice([0, 0.5])) * size
     places = np.linspace(0, size, 24)
     bow = bend * (2 * places / size - 1) ** 2
-    for is_across in (False, True) if rng.random() < 0.5 else (bool(rng.random() < 0.5),):
+    for is_across in rng.permutation([False, True])[: rng.integers(1, 3)]:
         for start in np.arange(rng.uniform(0, 0.2), 1.1, rng.uniform(0.1, 0.3)) * size:
             curve = np.stack([places, start + bow + tilt * places], axis=1)[:, :: -1 if is_across else 1]
             curve[:, 1] = top + curve[:, 1] * (size - top) / size

@@ -192,7 +192,6 @@ class ClassifierRecipe(Recipe):
         description="Fraction of the crops of classes mask and background whose lower half gets another colour, or a pattern. "
         "Both classes need it: nothing but a face may tell them apart.",
     )
-
     shadow_share: Probability = Field(
         default=0.0, description="Fraction of crops across which a shadow falls: often on the lower half, or on one side."
     )
