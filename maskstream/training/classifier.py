@@ -16,7 +16,7 @@ from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import CHUNK
 from maskstream.models.metadata import Metadata
 from maskstream.training.classifier_metrics import metrics_by_set, metrics_of_logits
-from maskstream.training.crop_augmentation import augment_crop
+from maskstream.training.crop_augmentation import augment_crop, happens
 from maskstream.training.crop_sampling import CropSampler
 from maskstream.training.crop_set import NO_CLASS, CropSet, require_both_answers
 from maskstream.training.crops import centre_crop
@@ -114,7 +114,7 @@ class ClassifierTask:
         other = self._train.pixels_bgr[rng.integers(len(self._train.labels))]
         stored, label = self._train.pixels_bgr[index], int(self._train.labels[index])
         is_recoloured = label != NO_CLASS and self.recipe.classes[label] in RECOLOURED
-        if is_recoloured and self.recipe.recolour_share and rng.random() < self.recipe.recolour_share:
+        if is_recoloured and happens(self.recipe.recolour_share, rng):
             stored = recolour_mask(stored, other, rng)
         return augment_crop(stored, other, self.recipe, rng), label
 

@@ -28,13 +28,13 @@ def augment_crop(stored_bgr: BgrImage, other_bgr: BgrImage, recipe: ClassifierRe
         rng: The only source of randomness.
     """
     crop = _jitter(stored_bgr, recipe, rng)
-    if recipe.erase_share and rng.random() < recipe.erase_share:
+    if happens(recipe.erase_share, rng):
         _erase(crop, other_bgr, rng)
-    if recipe.bars_share and rng.random() < recipe.bars_share:
+    if happens(recipe.bars_share, rng):
         _draw_bars(crop, rng)
-    if recipe.shadow_share and rng.random() < recipe.shadow_share:
+    if happens(recipe.shadow_share, rng):
         crop = shadowed(crop, rng)
-    if recipe.coloured_light_share and rng.random() < recipe.coloured_light_share:
+    if happens(recipe.coloured_light_share, rng):
         crop = in_coloured_light(crop, rng)
     if rng.random() < recipe.small_share:
         face_px = np.exp(rng.uniform(np.log(_MIN_FACE_PX), np.log(recipe.size_px * _FACE_FRACTION)))
@@ -42,11 +42,16 @@ def augment_crop(stored_bgr: BgrImage, other_bgr: BgrImage, recipe: ClassifierRe
     return photometric(crop, rng, recipe.photometric, recipe.dark_share)
 
 
+def happens(share: float, rng: np.random.Generator) -> bool:
+    """Return True for this fraction of the calls. A share of 0 draws no number, so that other changes stay as they were."""
+    return share > 0 and rng.random() < share
+
+
 def _jitter(stored_bgr: BgrImage, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
     """Return the centre, rotated, scaled and shifted as keypoint errors of a detector do it; half of the crops are mirrored."""
     size, stored = recipe.size_px, stored_bgr.shape[0]
     angle, scale = rng.normal(0, recipe.jitter_turn_deg), np.exp(rng.normal(0, recipe.jitter_scale))
-    if recipe.large_turn_share and rng.random() < recipe.large_turn_share:
+    if happens(recipe.large_turn_share, rng):
         angle += rng.uniform(-_LARGE_TURN_DEG, _LARGE_TURN_DEG)
     matrix = cv2.getRotationMatrix2D(((stored - 1) / 2, (stored - 1) / 2), float(angle), float(scale))
     matrix[:, 2] += (size - stored) / 2 + rng.normal(0, recipe.jitter_shift, 2) * size
