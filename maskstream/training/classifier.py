@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from maskstream.errors import ConfigError
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
+from maskstream.models.conv_bn_fusion import quicken_training
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import CHUNK
 from maskstream.models.metadata import Metadata
@@ -75,6 +76,7 @@ class ClassifierTask:
         self._sampler = CropSampler(train, recipe)
         require_both_answers(val, recipe)
         self.module = architecture.build_for_training(self._metadata, backbone_weights)
+        quicken_training(self.module)
         self._teacher = None if teacher is None else teacher.eval().requires_grad_(requires_grad=False)
 
     def load(self, state_dict: StateDict, origin: str) -> None:

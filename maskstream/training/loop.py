@@ -64,7 +64,7 @@ class Trainer:
         self._fingerprint = json.dumps([recipe.model_dump(), run.data_sha256], sort_keys=True)
         task.to_device(run.device)
         groups = task.parameter_groups()
-        self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=run.device.type == "cuda")
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=run.device.type in ("cuda", "cpu"))
         self._average = AveragedModel(task.module, multi_avg_fn=self._blend, use_buffers=True)
         self._step = 0
         self._trained_s = 0.0

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models import resnet18, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
-from maskstream.models import face_mobilenet_network
+from maskstream.models import face_mobilenet_network, mask_mobilenet
 from maskstream.models.conv_bn_fusion import fold_batch_norm, quicken_training
 
 
@@ -61,8 +61,9 @@ def gradients(network: nn.Module, precision: torch.dtype) -> dict[str, torch.Ten
     """Return the gradient of each parameter by its name."""
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
-        features = network(image)
-    torch.stack([level.float().square().mean() for level in features.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        answer = network(image)
+    answers = [answer] if isinstance(answer, torch.Tensor) else list(answer.values())
+    torch.stack([each.float().square().mean() for each in answers]).sum().backward()  # type: ignore[no-untyped-call]
     found = {name: parameter.grad for name, parameter in network.named_parameters()}
     network.zero_grad()
     return found
@@ -86,6 +87,20 @@ def test_norms_applied_early_change_neither_gradients_nor_names() -> None:
     assert expected["body.0.0.weight"] is None
     assert error(found, expected) < 1e-4
     in_bfloat16 = error(gradients(early, torch.bfloat16), expected)
+    assert 0 < in_bfloat16 < 2 * error(gradients(plain, torch.bfloat16), expected)
+
+
+def test_norms_that_are_trained_keep_their_gradients() -> None:
+    plain = mask_mobilenet.build_network(4).train()
+    plain.get_submodule("classifier.0").eval()  # dropout
+    give_statistics(plain)
+    quick = deepcopy(plain)
+    quicken_training(quick)
+    assert quick.state_dict().keys() == plain.state_dict().keys()
+    expected, found = gradients(plain, torch.float32), gradients(quick, torch.float32)
+    assert all(gradient is not None for gradient in found.values())
+    assert error(found, expected) < 1e-4
+    in_bfloat16 = error(gradients(quick, torch.bfloat16), expected)
     assert 0 < in_bfloat16 < 2 * error(gradients(plain, torch.bfloat16), expected)
 
 
