@@ -64,7 +64,7 @@ class _AppliedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
 
 
 class _TrainedConv2d(nn.Conv2d):
-    """A convolution of a training on a CPU."""
+    """A convolution in a training, with the frozen batch norm behind it; in float32 where it is slow in bfloat16."""
 
     norms_behind: tuple[FrozenBatchNorm2d, ...] = ()
     """None or one; in a tuple, so that it is no part of this module and keeps its name."""
