@@ -28,6 +28,8 @@ _LAST_LR: Final = 0.01
 """Learning rate at the end of the cosine, as a fraction of `learning_rate`."""
 _MAX_SKIPPED: Final = 20
 """Consecutive steps that the float16 gradient scaler may skip: it needs up to 16 to halve its scale until nothing overflows."""
+_MUCH_HIGHER: Final = 2.0
+"""A loss this many times the lowest one of an epoch before is reported: a training can fail with all numbers finite."""
 
 
 class _Samples(Dataset[Any]):
@@ -231,6 +233,7 @@ class Trainer:
             entry["by_set"] = {part: _rounded(of_part) for part, of_part in by_set.items()}
         self._history.append(entry)
         _log_epoch(entry)
+        self._warn_of_a_risen_loss()
         self._task.save(self._run.folder / "last.safetensors", module, predicted, metrics, self._run.command)
         if is_best:
             self._best = value
@@ -240,6 +243,20 @@ class Trainer:
         )
         replace_file(self._run.out.with_suffix(".history.json"), text.encode() + b"\n")
         replace_file(self._run.out.with_suffix(".curves.png"), draw_curves(self._history))
+
+    def _warn_of_a_risen_loss(self) -> None:
+        *before, last = (sum(entry["losses"].values()) for entry in self._history)
+        if before and last > _MUCH_HIGHER * min(before):
+            logger.warning(
+                "epoch {}: the loss {:.3f} is more than {:g} times the lowest one before ({:.3f}); if it stays high, "
+                "stop the training, lower learning_rate ({:g}) and start from {} (--init)",
+                self._history[-1]["epoch"],
+                last,
+                _MUCH_HIGHER,
+                min(before),
+                self._task.recipe.learning_rate,
+                one_line(str(self._run.out)),
+            )
 
     def _save(self) -> None:
         """Write the state that a stopped training resumes from; the file is replaced in one step."""
