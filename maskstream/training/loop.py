@@ -245,7 +245,7 @@ class Trainer:
         replace_file(self._run.out.with_suffix(".curves.png"), draw_curves(self._history))
 
     def _warn_of_a_risen_loss(self) -> None:
-        *before, last = (sum(entry["losses"].values()) for entry in self._history)
+        *before, last = map(_loss, self._history)
         if before and last > _MUCH_HIGHER * min(before):
             logger.warning(
                 "epoch {}: the loss {:.3f} is more than {:g} times the lowest one before ({:.3f}); if it stays high, "
@@ -303,9 +303,13 @@ class Trainer:
         logger.info("resuming from step {} of {}", self._step, self._total)
 
 
+def _loss(entry: Mapping[str, Any]) -> float:
+    return math.fsum(entry["losses"].values())
+
+
 def _log_epoch(entry: Mapping[str, Any]) -> None:
-    loss = sum(entry["losses"].values())
-    logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], loss, _text(entry["figures"], ", "), " (best)" * entry["best"])
+    text = _text(entry["figures"], ", ")
+    logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], _loss(entry), text, " (best)" * entry["best"])
     if "by_set" in entry:
         parts = [f"{part} {_text(metrics, ' ')}" for part, metrics in entry["by_set"].items()]
         logger.info("epoch {} by set: {}", entry["epoch"], "; ".join(parts))
