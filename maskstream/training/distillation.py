@@ -22,6 +22,7 @@ _FACTORS: Final = {
     "teacher_pyramid": 8.0,
     "teacher_objectness": 0.25,
     "teacher_proposal": 0.25,
+    "teacher_region": 1.0,
     "teacher_class": 0.5,
     "teacher_box": 0.1,
     "teacher_keypoint": 0.5,
@@ -72,7 +73,8 @@ class DetectorTeacher:
     def _region_losses(self, seen: Seen, features: dict[str, torch.Tensor], images: int) -> dict[str, torch.Tensor]:
         heads = self.module.roi_heads
         with torch.no_grad():
-            classes, boxes = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, *seen["box_regions"])))
+            regions = heads.box_head(heads.box_roi_pool(features, *seen["box_regions"]))
+            classes, boxes = heads.box_predictor(regions)
             heatmaps = heads.keypoint_predictor(heads.keypoint_head(heads.keypoint_roi_pool(features, *seen["keypoint_regions"])))
         own_classes, own_boxes = seen["boxes"]
         probabilities = classes.softmax(1)
@@ -82,6 +84,7 @@ class DetectorTeacher:
         by_keypoint = kl_div(own_heatmaps, heatmaps.flatten(2).softmax(2), reduction="sum")
         count = max(heatmaps.shape[0] * heatmaps.shape[1], 1)
         return {
+            "teacher_region": region_loss(seen["regions"], regions),
             "teacher_class": by_class / images,
             "teacher_box": by_box.sum() / images,
             "teacher_keypoint": by_keypoint / count,
@@ -119,6 +122,7 @@ def watched(module: KeypointRCNN) -> Iterator[Seen]:
         module.backbone.register_forward_hook(keep("features", lambda _, output: dict(output))),
         rpn_head.register_forward_hook(keep("proposals", lambda _, output: output)),
         heads.box_roi_pool.register_forward_hook(keep("box_regions", lambda inputs, _: inputs[1:])),
+        heads.box_predictor.register_forward_hook(keep("regions", lambda inputs, _: inputs[0])),
         heads.box_predictor.register_forward_hook(keep("boxes", lambda _, output: output)),
         heads.keypoint_roi_pool.register_forward_hook(keep("keypoint_regions", lambda inputs, _: inputs[1:])),
         heads.keypoint_predictor.register_forward_hook(keep("keypoints", lambda _, output: output)),
@@ -150,6 +154,20 @@ def pyramid_loss(own: list[torch.Tensor], wanted: list[torch.Tensor]) -> torch.T
             decode = torch.linalg.solve(covariance.float(), shared.float())
         errors = [(one @ decode - other).square().mean() / energy for (one, other), energy in zip(levels, energies, strict=True)]
         return torch.stack(errors).sum()
+
+
+def region_loss(own: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the squared error of what the box head makes of each region, as a fraction of its energy.
+
+    Units that hardly matter for the answers are compared too. Without that an adaptive optimiser lets one of them grow, as it
+    takes steps of full size along small gradients, until the least change of its weights changes the answers.
+
+    Args:
+        own: (R, C) of the student.
+        wanted: (R, C) of the teacher.
+    """
+    wanted = wanted.float()
+    return (own.float() - wanted).square().mean() / wanted.square().mean().clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _rows(level: torch.Tensor) -> torch.Tensor:

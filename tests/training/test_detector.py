@@ -139,7 +139,7 @@ def test_a_teacher_has_its_share_of_the_losses_and_the_labels_the_rest(discs: An
 
     plain, taught = losses(is_taught=False), losses(is_taught=True)
     assert taught.keys() - plain.keys() == {
-        f"teacher_{name}" for name in ["pyramid", "objectness", "proposal", "class", "box", "keypoint"]
+        f"teacher_{name}" for name in ["pyramid", "objectness", "proposal", "region", "class", "box", "keypoint"]
     }
     for name, value in plain.items():
         assert taught[name] == pytest.approx((1 - share) * value, rel=1e-4, abs=1e-6)

@@ -13,7 +13,15 @@ from maskstream.training.rcnn_sampling import set_for_training
 from maskstream.training.run import load_detector_recipe
 from tests.command_lines import ROOT
 
-NAMES = {"teacher_pyramid", "teacher_objectness", "teacher_proposal", "teacher_class", "teacher_box", "teacher_keypoint"}
+NAMES = {
+    "teacher_pyramid",
+    "teacher_objectness",
+    "teacher_proposal",
+    "teacher_region",
+    "teacher_class",
+    "teacher_box",
+    "teacher_keypoint",
+}
 
 
 def shipped() -> KeypointRCNN:
@@ -78,6 +86,24 @@ def test_one_step_against_the_gradient_comes_nearer_to_the_teacher() -> None:
             parameter -= 1e-4 * parameter.grad / parameter.grad.norm().clamp(min=1e-9)
     after = torch.stack(list(losses(student, teacher).values())).sum()
     assert after < before
+
+
+def test_a_unit_that_runs_away_behind_equal_answers_is_drawn_back() -> None:
+    """A training with these weights diverged: one unit had grown until the smallest step of its weight changed the class."""
+    module, student = shipped(), shipped()
+    set_for_training(student, load_detector_recipe(None, []))
+    heads = student.roi_heads
+    unit = int(heads.box_head.fc7.weight.sum(1).argmax())  # one that answers to most regions
+    for predictor in (heads.box_predictor.cls_score, heads.box_predictor.bbox_pred):
+        predictor.weight.data[:, unit] /= 50
+    for parameter in (heads.box_head.fc7.weight, heads.box_head.fc7.bias):
+        parameter.data[unit] *= 50
+    found = losses(student, module)
+    assert float(found["teacher_class"].detach()) == pytest.approx(0, abs=2e-3)
+    assert float(found["teacher_region"].detach()) > 0.1
+    found["teacher_region"].backward()
+    row = heads.box_head.fc7.weight
+    assert float((row.grad[unit] * row.detach()[unit]).sum()) > 0  # a step against the gradient makes it smaller
 
 
 def test_nothing_is_recorded_after_the_block() -> None:
