@@ -141,5 +141,5 @@ def test_a_short_side_that_is_not_allowed_is_refused_with_the_allowed_values(val
 
 
 def test_the_accurate_profile_changes_only_these_settings() -> None:
-    changed = {"detector": {"every": 1, "short_side": "auto"}, "classifier": {"name": "mask_resnet18"}}
+    changed = {"detector": {"every": 1, "short_side": "auto"}}
     assert load_config(ROOT / "configs" / "accurate.yaml") == refine(load_config(), Layer("test", changed))
