@@ -167,7 +167,7 @@ def region_loss(own: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         wanted: (R, C) of the teacher.
     """
     wanted = wanted.float()
-    return (own.float() - wanted).square().mean() / wanted.square().mean().clamp_min(torch.finfo(torch.float32).tiny)
+    return (own.float() - wanted).square().sum() / wanted.square().sum().clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _rows(level: torch.Tensor) -> torch.Tensor:

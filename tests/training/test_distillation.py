@@ -8,7 +8,7 @@ from maskstream.errors import ConfigError
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.face_mobilenet_network import build_module, restore
 from maskstream.models.face_mobilenet_widths import SLIM
-from maskstream.training.distillation import DetectorTeacher, pyramid_loss, watched
+from maskstream.training.distillation import DetectorTeacher, pyramid_loss, region_loss, watched
 from maskstream.training.rcnn_sampling import set_for_training
 from maskstream.training.run import load_detector_recipe
 from tests.command_lines import ROOT
@@ -104,6 +104,10 @@ def test_a_unit_that_runs_away_behind_equal_answers_is_drawn_back() -> None:
     found["teacher_region"].backward()
     row = heads.box_head.fc7.weight
     assert float((row.grad[unit] * row.detach()[unit]).sum()) > 0  # a step against the gradient makes it smaller
+
+
+def test_a_batch_without_regions_has_no_error() -> None:
+    assert float(region_loss(torch.zeros(0, 4), torch.zeros(0, 4))) == 0
 
 
 def test_nothing_is_recorded_after_the_block() -> None:
