@@ -14,6 +14,7 @@ from maskstream.training.detector import DetectorTask
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.training.run import load_detector_recipe
 from tests.training.images import write_discs
+from tests.training.test_distillation import NAMES
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +139,7 @@ def test_a_teacher_has_its_share_of_the_losses_and_the_labels_the_rest(discs: An
         return {name: float(value.detach()) for name, value in found.items()}
 
     plain, taught = losses(is_taught=False), losses(is_taught=True)
-    assert taught.keys() - plain.keys() == {
-        f"teacher_{name}" for name in ["pyramid", "objectness", "proposal", "region", "class", "box", "keypoint"]
-    }
+    assert taught.keys() - plain.keys() == NAMES
     for name, value in plain.items():
         assert taught[name] == pytest.approx((1 - share) * value, rel=1e-4, abs=1e-6)
 
