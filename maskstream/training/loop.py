@@ -105,7 +105,7 @@ class Trainer:
             self._trained_s += monotonic() - stepped_at
             if self._task.recipe.max_minutes is not None:  # all processes must end in the same step
                 self._trained_s = self._group.largest(self._trained_s)
-            self._run.tick(self._step, self._total)
+            self._run.tick(self._step, self._last_step())
             if self._step % self._steps_per_epoch == 0 or self._time_is_up():
                 self._finish_epoch(monotonic() - epoch_began_at)
                 epoch_began_at = monotonic()
@@ -184,6 +184,13 @@ class Trainer:
     def _time_is_up(self) -> bool:
         limit = self._task.recipe.max_minutes
         return limit is not None and self._trained_s >= 60 * limit
+
+    def _last_step(self) -> int:
+        """Return the step at which the training will end, at its speed so far."""
+        limit = self._task.recipe.max_minutes
+        if limit is None or not self._trained_s:
+            return self._total
+        return max(min(math.ceil(self._step * 60 * limit / self._trained_s), self._total), self._step)
 
     def _require_finite(self) -> None:
         """Raise `ModelError` where a weight is not finite, so that it is neither validated nor saved."""

@@ -327,7 +327,9 @@ def test_a_time_limit_ends_a_training_with_a_low_learning_rate(tmp_path: Path, m
     seconds = itertools.count()
     monkeypatch.setattr(loop, "monotonic", lambda: float(next(seconds)))  # each reading of the clock is a second later
     task = LineTask(epochs=50, samples_per_epoch=80, max_minutes=0.4)
-    history = train(task, run_in(tmp_path))
+    ticks: list[tuple[int, int]] = []
+    history = train(task, run_in(tmp_path, tick=lambda *steps: ticks.append(steps)))
     assert len(history) == math.ceil(len(task.seen) / 80) < 50
+    assert ticks == [(step, 24) for step in range(1, 25)]  # the progress bar ends with the training
     assert history[-1]["learning_rate"] == pytest.approx(0.01 * 0.2)
     assert (tmp_path / "line.safetensors").exists()
