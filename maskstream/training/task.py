@@ -100,7 +100,7 @@ class Run:
     data_sha256: str
     """Digest of everything a training reads beside its recipe: a stopped training resumes only with the same."""
     tick: Callable[[int, int], None]
-    """Called after each step with the number of finished steps and the number at the end (with `max_minutes`, as expected then)."""
+    """Called after each step with the number of finished steps and the number at the end, expected where time limits it."""
 
 
 def set_of(image_name: str) -> str:
