@@ -177,20 +177,21 @@ class Trainer:
         if self._step < recipe.warmup_steps:
             return recipe.learning_rate * (self._step + 1) / recipe.warmup_steps
         progress = (self._step - recipe.warmup_steps) / max(self._total - recipe.warmup_steps, 1)
-        if recipe.max_minutes is not None:
-            progress = min(max(progress, self._trained_s / (60 * recipe.max_minutes)), 1.0)
+        progress = min(max(progress, self._time_used()), 1.0)
         return recipe.learning_rate * (_LAST_LR + (1 - _LAST_LR) * (1 + math.cos(math.pi * progress)) / 2)
 
-    def _time_is_up(self) -> bool:
+    def _time_used(self) -> float:
+        """Return the fraction of `max_minutes` that has passed; 0 without this limit."""
         limit = self._task.recipe.max_minutes
-        return limit is not None and self._trained_s >= 60 * limit
+        return 0.0 if limit is None else self._trained_s / (60 * limit)
+
+    def _time_is_up(self) -> bool:
+        return self._time_used() >= 1
 
     def _last_step(self) -> int:
         """Return the step at which the training will end, at its speed so far."""
-        limit = self._task.recipe.max_minutes
-        if limit is None or not self._trained_s:
-            return self._total
-        return max(min(math.ceil(self._step * 60 * limit / self._trained_s), self._total), self._step)
+        used = self._time_used()
+        return max(min(round(self._step / used), self._total), self._step) if used else self._total
 
     def _require_finite(self) -> None:
         """Raise `ModelError` where a weight is not finite, so that it is neither validated nor saved."""
